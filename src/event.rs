@@ -1,0 +1,120 @@
+//! What happens in a run: the only way in which workers speak, and all that reporters know.
+//!
+//! Events serialize to the lines of `--format json`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::fingerprint::DirtyReason;
+use crate::stage::{Failure, StageKind};
+use crate::study::Point;
+
+/// One thing that happened in a run, in the order in which it happened.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "an event's fields are named for what they hold")]
+pub enum Event {
+    /// The run begins.
+    RunStarted { pipeline: String, stages: Vec<String>, jobs: usize },
+    /// A stage begins to run, for these reasons.
+    StageStarted { stage: String, kind: StageKind, reasons: Vec<DirtyReason> },
+    /// `done` of `total` units (rows, epochs, trials) of a stage are done.
+    StageProgress {
+        stage: String,
+        unit: &'static str,
+        done: u64,
+        total: u64,
+        metrics: BTreeMap<String, f64>,
+    },
+    /// Something that a person should know; the run goes on.
+    Warning { stage: Option<String>, message: String },
+    /// A trial of a tune stage begins.
+    TrialStarted { stage: String, number: u64, params: Point },
+    /// A trial of a tune stage ended.
+    TrialFinished {
+        stage: String,
+        number: u64,
+        params: Point,
+        value: Option<f64>,
+        outcome: TrialOutcome,
+        /// The best value so far.
+        best: Option<f64>,
+        /// Trials of the study that have ended, this one included.
+        done: u64,
+        /// Trials of the study in all.
+        total: u64,
+        seconds: f64,
+    },
+    /// A stage reached its end.
+    StageFinished {
+        stage: String,
+        outcome: Outcome,
+        seconds: f64,
+        reasons: Vec<DirtyReason>,
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        metrics: BTreeMap<String, f64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        failure: Option<Failure>,
+        /// The failed stage because of which this one was skipped.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        because: Option<String>,
+    },
+    /// An artifact was written, restored, or set aside.
+    ArtifactPlaced { stage: String, path: PathBuf },
+    /// The run is over.
+    RunFinished {
+        outcome: RunOutcome,
+        ran: usize,
+        cached: usize,
+        failed: usize,
+        skipped: usize,
+        cancelled: usize,
+        seconds: f64,
+    },
+}
+
+/// How a stage ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It ran to its end.
+    Ran,
+    /// The store had its outputs.
+    Cached,
+    /// It failed.
+    Failed,
+    /// It was not started, because of a failure.
+    Skipped,
+    /// It was stopped, or not started, because the run was interrupted.
+    Cancelled,
+}
+
+/// How a trial ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrialOutcome {
+    /// It ran to its end.
+    Ran,
+    /// The store had its result.
+    Cached,
+    /// The study stopped it.
+    Pruned,
+    /// It failed.
+    Failed,
+    /// The run was interrupted.
+    Cancelled,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunOutcome {
+    /// Every stage ran or was cached.
+    Done,
+    /// A stage failed.
+    Failed,
+    /// Ctrl-C, or a signal to end.
+    Interrupted,
+}

@@ -1,0 +1,30 @@
+//! `runner`: a dataflow and job-orchestration engine for machine-learning pipelines.
+//!
+//! The `mod` lines below are the map of the house, and their order is a rule: a module uses only
+//! modules above it. `tests/tidy.rs` reads the `use crate::` lines and fails on one that points
+//! down the list. `ARCHITECTURE.md` tells the same story in prose.
+
+#![cfg_attr(not(test), deny(clippy::dbg_macro, clippy::print_stderr, clippy::print_stdout))]
+#![warn(missing_docs)]
+
+pub mod random;
+
+pub mod data;
+pub mod model;
+pub mod study;
+
+pub mod plot;
+pub mod stage;
+
+pub mod event;
+pub mod executor;
+pub mod fingerprint;
+pub mod freshness;
+pub mod history;
+pub mod pipeline;
+pub mod plan;
+pub mod schedule;
+pub mod store;
+
+pub mod cli;
+pub mod report;

