@@ -14,6 +14,14 @@ use serde_json::Value;
 pub use crate::data::Format;
 use crate::stage::{OutputSpec, Params, StageKind};
 
+mod diagnostic;
+pub mod schema;
+mod set;
+mod tree;
+mod variables;
+
+pub use diagnostic::{Diagnostic, Label, Look, Place, Severity, Sources};
+
 /// A checked pipeline: data only.
 #[derive(Clone, Debug)]
 pub struct Pipeline {
