@@ -170,7 +170,7 @@ impl<'r> Run<'r> {
             roots: BTreeMap::new(),
             sender,
             receiver,
-            cancel: watch::Sender::new(Cancel::No),
+            cancel: watch::Sender::new(Cancel::None),
             awaited: 0,
             counts: BTreeMap::new(),
             failed_stage: None,
@@ -269,7 +269,7 @@ impl<'r> Run<'r> {
 
     /// First Ctrl-C: begin nothing more and let workers stop at a good point. Second: kill.
     fn interrupt(&mut self) {
-        if *self.cancel.borrow() != Cancel::No {
+        if *self.cancel.borrow() != Cancel::None {
             self.cancel.send_replace(Cancel::Kill);
             return;
         }
@@ -591,7 +591,7 @@ impl<'r> Run<'r> {
         self.store.put_roots(&self.pipeline.name, &self.roots)?;
         self.store.sweep();
         let count = |outcome| self.counts.get(&outcome).copied().unwrap_or(0);
-        let outcome = if *self.cancel.borrow() != Cancel::No {
+        let outcome = if *self.cancel.borrow() != Cancel::None {
             RunOutcome::Interrupted
         } else if count(Outcome::Failed) > 0 {
             RunOutcome::Failed

@@ -18,6 +18,7 @@ use crate::data::Format;
 use crate::fingerprint::{Digest, Fingerprint, Manifest};
 use crate::freshness::{Found, look_up};
 use crate::schedule::TaskId;
+use crate::stage::command::{Launch, Paths};
 use crate::stage::{self, Context, Failure, Finished, OutputSpec, Params, Progress, Stop};
 use crate::store::{Entry, Store, StoreError, files, lock};
 use crate::study::{Curve, CurvePoint, StopRule};
@@ -137,10 +138,8 @@ pub async fn run_command(job: Job) -> End {
         Err(error) => return End::Stopped(panicked_text(error.to_string()), Curve::default()),
     };
     let listener = Arc::new(Listener::new(&job));
-    let hearing = Arc::clone(&listener);
     let log = job.store.log_path(job.fingerprint);
-    let on_metrics = move |step: u64, metrics: BTreeMap<String, f64>| hearing.step(step, &metrics);
-    let exit = process::run(&launch, &log, on_metrics, job.cancel.clone()).await;
+    let exit = process::run(&launch, &log, &*listener, job.cancel.clone()).await;
     let ending = Arc::clone(&job);
     let ended = tokio::task::spawn_blocking(move || {
         let _lock = lock;
@@ -194,7 +193,7 @@ fn readable(job: &Job, input: &InputFile) -> Result<PathBuf, Stop> {
 }
 
 /// Gives a command's inputs names with endings, and describes its process.
-fn prepare_command(job: &Job) -> Result<stage::command::Launch, Stop> {
+fn prepare_command(job: &Job) -> Result<Launch, Stop> {
     let Params::Command(params) = &job.params else {
         unreachable!("only a command is prepared as one")
     };
@@ -207,14 +206,19 @@ fn prepare_command(job: &Job) -> Result<stage::command::Launch, Stop> {
         let shown = if is_blob { link_blob(&folder, name, input, &path)? } else { path };
         inputs.insert(name.clone(), shown);
     }
-    let outputs = job.outputs.iter().map(|o| (o.name.clone(), outputs_folder(job).join(&o.file)));
-    let metrics = job.store.work_path(job.fingerprint).join("metrics.jsonl");
-    Ok(params.describe(&job.root, &inputs, &outputs.collect(), &metrics))
+    let log = job.store.log_path(job.fingerprint);
+    files::create_parent(&log).map_err(|error| store_failure(&error))?;
+    Ok(params.describe(&Paths {
+        root: &job.root,
+        inputs: &inputs,
+        outputs: &outputs_folder(job),
+        metrics: &job.store.work_path(job.fingerprint).join("metrics.jsonl"),
+    })?)
 }
 
 /// Links a blob under a name that a program can tell the format of.
 fn link_blob(folder: &Path, name: &str, input: &InputFile, blob: &Path) -> Result<PathBuf, Stop> {
-    let extension = input.format.map_or(input.extension.as_str(), Format::name);
+    let extension = input.format.map_or(input.extension.as_str(), |format| format.name());
     let link = folder.join(format!("{name}.{extension}"));
     let linked = std::os::unix::fs::symlink(blob, &link).map_err(StoreError::io("link", &link));
     linked.map_err(|error| store_failure(&error))?;
@@ -249,18 +253,16 @@ fn finish(job: &Job, result: Result<Finished, Stop>, curve: Curve) -> End {
 
 /// Moves the outputs into the store and writes the entry: blobs first.
 fn publish(job: &Job, finished: Finished, curve: &Curve) -> Result<Entry, Stop> {
-    let folder = outputs_folder(job);
     check_inputs(job)?;
+    let files = process::collect(&outputs_folder(job), &job.outputs)?;
     let keep = job.keep.as_ref().is_none_or(|keep| keep(&finished.metrics));
     let store = |error: StoreError| store_failure(&error);
     // No outputs may be dropped between a blob's coming and its entry's.
     let _lock = lock::shared(&job.store.path("locks/publish")).map_err(store)?;
     let mut outputs = BTreeMap::new();
-    for output in &job.outputs {
-        let file = folder.join(&output.file);
-        check_output(output, &file, job)?;
+    for (output, file) in files {
         let blob = if keep { job.store.put_blob(&file) } else { job.store.name_blob(&file) };
-        outputs.insert(output.name.clone(), blob.map_err(store)?);
+        outputs.insert(output, blob.map_err(store)?);
     }
     let entry = Entry {
         manifest: job.manifest.clone(),
@@ -288,25 +290,6 @@ fn check_inputs(job: &Job) -> Result<(), Stop> {
         .help("run it again")
         .into()),
     }
-}
-
-/// Refuses an output that is no plain file.
-fn check_output(output: &OutputSpec, file: &Path, job: &Job) -> Result<(), Stop> {
-    let what = match std::fs::symlink_metadata(file) {
-        Ok(metadata) if metadata.is_file() => return Ok(()),
-        Ok(metadata) if metadata.is_dir() => "it is a directory",
-        Ok(_) => "it is not a plain file",
-        Err(_) => "it is not there",
-    };
-    let mut failure = Failure::new(format!("output `{}` was not written: {what}", output.name));
-    if let Params::Command(_) = job.params {
-        failure = process::with_log(failure, &job.store.log_path(job.fingerprint)).help(format!(
-            "the program must write it to the path in `RUNNER_OUTPUT_{}`, or `${{outputs.{}}}`",
-            output.name.to_uppercase(),
-            output.name
-        ));
-    }
-    Err(failure.into())
 }
 
 /// Keeps what a stopped action knew: a pruned one's curve, and a failure that would come again.
@@ -392,7 +375,7 @@ impl Listener {
     }
 
     fn is_cancelled(&self) -> bool {
-        *self.cancel.borrow() != Cancel::No
+        *self.cancel.borrow() != Cancel::None
     }
 
     fn send(&self, message: Message) {

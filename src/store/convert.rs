@@ -23,7 +23,7 @@ impl Store {
         }
         files::create_parent(&self.path("work/conversion"))?;
         let target = files::temporary_beside(&self.path("work/conversion"))?;
-        data::table::convert(file, target.path(), format)?;
+        data::convert(file, target.path(), format)?;
         let blob = self.put_blob(target.path())?;
         files::write_sealed(&record, &blob)?;
         Ok(blob.digest)
