@@ -277,3 +277,6 @@ impl Schedule {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
