@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use crate::data::Format;
 use crate::stage::{OutputSpec, Params, StageKind};
 
 /// A checked pipeline: data only.
@@ -88,16 +88,6 @@ pub enum Source {
     },
     /// A file of the user's; relative to the root, or absolute.
     File(PathBuf),
-}
-
-/// A format to which a file can be converted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Format {
-    /// Comma-separated values with a header.
-    Csv,
-    /// Apache Parquet.
-    Parquet,
 }
 
 /// An output under the name that the user wants.
