@@ -6,7 +6,16 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub mod checkpoint;
+mod dropout;
+pub mod file;
+mod loss;
 pub mod lstm;
+pub mod metrics;
+pub mod network;
+pub mod optimizer;
+pub mod rate;
+pub mod trainer;
 
 /// The shape of a network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -303,7 +303,11 @@ fn starts(spec: &WindowSpec, series: &[u32]) -> Vec<usize> {
 }
 
 /// Gives a column as `Float64` without a missing value.
-fn numbers(batch: &RecordBatch, index: usize, first: usize) -> Result<arrow::array::ArrayRef, DataError> {
+fn numbers(
+    batch: &RecordBatch,
+    index: usize,
+    first: usize,
+) -> Result<arrow::array::ArrayRef, DataError> {
     let name = batch.schema_ref().field(index).name().clone();
     let column = batch.column(index);
     if !column.data_type().is_numeric() && *column.data_type() != DataType::Boolean {
@@ -340,7 +344,8 @@ mod tests {
         }
         keys.sort_unstable();
         let number = |base: f64| -> ArrayRef {
-            let value = |(time, series): &(i64, usize)| base + 100.0 * *series as f64 + *time as f64;
+            let value =
+                |(time, series): &(i64, usize)| base + 100.0 * *series as f64 + *time as f64;
             Arc::new(Float64Array::from_iter_values(keys.iter().map(value)))
         };
         let names = keys.iter().map(|(_, series)| format!("s{series}"));

@@ -185,9 +185,7 @@ impl<B: LstmKernel, C: CheckpointStrategy> LstmOps for Autodiff<B, C> {
                 let (hidden, tape) = B::lstm_forward(x, w_input, w_recurrent, bias);
                 prepared.finish(tape, hidden)
             }
-            OpsKind::UnTracked(prepared) => {
-                prepared.finish(B::lstm(x, w_input, w_recurrent, bias))
-            }
+            OpsKind::UnTracked(prepared) => prepared.finish(B::lstm(x, w_input, w_recurrent, bias)),
         }
     }
 }

@@ -24,7 +24,8 @@ pub fn scores(predicted: &[f64], actual: &[f64]) -> Option<Scores> {
         return None;
     }
     let count = actual.len() as f64;
-    let pairs = || predicted.iter().zip(actual).map(|(predicted, actual)| (predicted - actual, actual));
+    let pairs =
+        || predicted.iter().zip(actual).map(|(predicted, actual)| (predicted - actual, actual));
     let squares: f64 = pairs().map(|(error, _)| error * error).sum();
     let absolute: f64 = pairs().map(|(error, _)| error.abs()).sum();
     let mean = actual.iter().sum::<f64>() / count;

@@ -144,12 +144,8 @@ impl Weights {
         let mut hidden = x;
         let last = self.layers.len() - 1;
         for (number, layer) in self.layers.iter().enumerate() {
-            hidden = lstm(
-                hidden,
-                layer.kernel.clone(),
-                layer.recurrent.clone(),
-                layer.bias.clone(),
-            );
+            hidden =
+                lstm(hidden, layer.kernel.clone(), layer.recurrent.clone(), layer.bias.clone());
             if number == last {
                 let steps = hidden.dims()[0];
                 hidden = hidden.narrow(0, steps - 1, 1);

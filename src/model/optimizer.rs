@@ -128,7 +128,10 @@ mod tests {
             let (mut moments, mut weights) = (Moments::new(1), vec![1.0]);
             for (gradient, expected) in [2.0, -1.0].into_iter().zip(expected) {
                 optimizer.update(&mut moments, &mut weights, &[gradient], rate);
-                assert!((weights[0] - expected).abs() < 2e-5, "{optimizer:?} {weights:?} {expected}");
+                assert!(
+                    (weights[0] - expected).abs() < 2e-5,
+                    "{optimizer:?} {weights:?} {expected}"
+                );
             }
         }
     }

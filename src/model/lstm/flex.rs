@@ -53,8 +53,7 @@ impl LstmKernel for Flex {
         };
         kernel::forward(shape, values(&x), weights, &mut gates, &mut cells, &mut hidden);
         let hidden = tensor(hidden, vec![shape.steps, shape.batch, shape.units]);
-        let tape =
-            Tape { shape, x, w_input, w_recurrent, hidden: hidden.clone(), gates, cells };
+        let tape = Tape { shape, x, w_input, w_recurrent, hidden: hidden.clone(), gates, cells };
         (hidden, tape)
     }
 

@@ -1,6 +1,6 @@
+use burn::Tensor;
 use burn::backend::TensorData;
 use burn::tensor::Device;
-use burn::Tensor;
 use rand::RngExt;
 
 use super::{composed, lstm};
@@ -31,21 +31,30 @@ impl Case {
 
     /// Gives the hidden states of the last layer, and the gradients of all inputs for a weighted
     /// sum of them, as flat values.
-    fn run(&self, layer: impl Fn(Tensor<3>, Tensor<2>, Tensor<2>, Tensor<1>) -> Tensor<3>) -> Vec<Vec<f32>> {
+    fn run(
+        &self,
+        layer: impl Fn(Tensor<3>, Tensor<2>, Tensor<2>, Tensor<1>) -> Tensor<3>,
+    ) -> Vec<Vec<f32>> {
         let device = Device::flex().autodiff();
         let Case { steps, batch, inputs, .. } = *self;
         let tensor = |purpose, number, shape: &[usize]| {
             let values = self.draw(purpose, number, shape.iter().product());
             TensorData::new(values, shape.to_vec())
         };
-        let x = Tensor::<3>::from_data(tensor("x", 0, &[steps, batch, inputs]), &device).require_grad();
+        let x =
+            Tensor::<3>::from_data(tensor("x", 0, &[steps, batch, inputs]), &device).require_grad();
         let mut hidden = x.clone();
         let mut weights = Vec::new();
         let mut width = inputs;
         for (number, &units) in self.units.iter().enumerate() {
-            let w_input = Tensor::<2>::from_data(tensor("input", number, &[width, 4 * units]), &device).require_grad();
-            let w_recurrent = Tensor::<2>::from_data(tensor("recurrent", number, &[units, 4 * units]), &device).require_grad();
-            let bias = Tensor::<1>::from_data(tensor("bias", number, &[4 * units]), &device).require_grad();
+            let w_input =
+                Tensor::<2>::from_data(tensor("input", number, &[width, 4 * units]), &device)
+                    .require_grad();
+            let w_recurrent =
+                Tensor::<2>::from_data(tensor("recurrent", number, &[units, 4 * units]), &device)
+                    .require_grad();
+            let bias = Tensor::<1>::from_data(tensor("bias", number, &[4 * units]), &device)
+                .require_grad();
             hidden = layer(hidden, w_input.clone(), w_recurrent.clone(), bias.clone());
             weights.push((w_input, w_recurrent, bias));
             width = units;
@@ -71,7 +80,8 @@ fn flat<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 /// Gives the norm of the difference over the norm of `right`.
 fn distance(left: &[f32], right: &[f32]) -> f64 {
     assert_eq!(left.len(), right.len());
-    let square = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>();
+    let square =
+        |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>();
     let apart = square(&mut left.iter().zip(right).map(|(l, r)| f64::from(l - r)));
     let whole = square(&mut right.iter().map(|value| f64::from(*value)));
     (apart / whole.max(1e-12)).sqrt()
@@ -84,13 +94,24 @@ fn the_kernel_agrees_with_composed_operations() {
         let (fused, reference) = (case.run(lstm), case.run(composed));
         for (index, (fused, reference)) in fused.iter().zip(&reference).enumerate() {
             let distance = distance(fused, reference);
-            assert!(distance < 1e-5, "result {index} of {:?}: {distance}", (steps, batch, inputs, units));
+            assert!(
+                distance < 1e-5,
+                "result {index} of {:?}: {distance}",
+                (steps, batch, inputs, units)
+            );
         }
     }
 }
 
 /// Gives the weighted sum of one layer's hidden states in `f64`, written from the equations.
-fn scalar(case: &Case, x: &[f64], w_input: &[f64], w_recurrent: &[f64], bias: &[f64], mask: &[f64]) -> f64 {
+fn scalar(
+    case: &Case,
+    x: &[f64],
+    w_input: &[f64],
+    w_recurrent: &[f64],
+    bias: &[f64],
+    mask: &[f64],
+) -> f64 {
     let units = case.units[0];
     let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
     let mut sum = 0.0;
@@ -122,7 +143,8 @@ fn gradients_agree_with_finite_differences() {
         case.draw(purpose, 0, count).into_iter().map(f64::from).collect()
     };
     let mask = wide("mask", 4 * 3 * 5);
-    let given = [wide("x", 4 * 3 * 2), wide("input", 2 * 20), wide("recurrent", 5 * 20), wide("bias", 20)];
+    let given =
+        [wide("x", 4 * 3 * 2), wide("input", 2 * 20), wide("recurrent", 5 * 20), wide("bias", 20)];
     let value = |all: &[Vec<f64>; 4]| scalar(&case, &all[0], &all[1], &all[2], &all[3], &mask);
     let results = case.run(lstm);
     for (which, gradient) in results[1..].iter().enumerate() {
