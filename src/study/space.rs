@@ -75,6 +75,13 @@ impl Space {
 }
 
 impl Space {
+    /// Gives the parameters by name.
+    pub(crate) fn params_by_path(&self) -> Vec<&Param> {
+        let mut params: Vec<&Param> = self.params.iter().collect();
+        params.sort_by(|a, b| a.path.cmp(&b.path));
+        params
+    }
+
     /// Says whether a point has exactly the parameters that exist beside its others, each with one
     /// of its values.
     pub(crate) fn holds(&self, point: &Point) -> bool {

@@ -79,8 +79,8 @@ impl Groups<'_> {
     /// Draws the parameters that every trial has at once, and each other one by itself.
     fn point(&self, space: &Space, generator: &mut ChaCha8Rng) -> Point {
         let shared = |param: &&Param| {
-            let all = self.below.iter().chain(&self.above);
-            all.fold(true, |shared, point| shared && point.contains_key(&param.path))
+            let mut all = self.below.iter().chain(&self.above);
+            all.all(|point| point.contains_key(&param.path))
         };
         let joint: Vec<&Param> = space.params.iter().filter(shared).collect();
         let drawn = self.promising(&joint, generator);
