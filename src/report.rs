@@ -48,8 +48,7 @@ pub enum Format {
 
 /// Makes the reporter for a format, for the standard streams as they are.
 pub fn reporter(format: Format) -> Box<dyn Reporter + Send> {
-    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    let terminal = io::stderr().is_terminal() && !dumb;
+    let terminal = io::stderr().is_terminal() && !dumb();
     match format {
         Format::Auto if terminal => Box::new(bars::Bars::new()),
         Format::Bars => Box::new(bars::Bars::new()),
@@ -61,7 +60,12 @@ pub fn reporter(format: Format) -> Box<dyn Reporter + Send> {
 /// Tells whether a stream may be written to in colour (<https://no-color.org>).
 fn colour(stream: &impl IsTerminal) -> bool {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    stream.is_terminal() && !set("NO_COLOR")
+    stream.is_terminal() && !set("NO_COLOR") && !dumb()
+}
+
+/// Tells whether the terminal knows no control sequences.
+fn dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// Writes lines until the reader goes away.
