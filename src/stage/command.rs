@@ -39,7 +39,7 @@ pub struct Params {
     #[serde(default)]
     pub with: BTreeMap<String, Value>,
     /// Environment variables that decide the result: `NAME` enters with the value that it has,
-    /// `NAME=VALUE` is set.
+    /// `NAME=VALUE` is set; placeholders may stand in the value.
     #[serde(default)]
     pub env: Vec<String>,
     /// The output that holds a JSON object of metrics.
@@ -90,6 +90,15 @@ pub struct Paths<'a> {
     pub metrics: &'a Path,
 }
 
+/// A word in a command with which something is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mention {
+    /// The word as it stands there, so that its place can be found.
+    pub word: String,
+    /// What is wrong with it.
+    pub issue: ParamIssue,
+}
+
 impl Params {
     /// Gives the declared outputs.
     pub fn outputs(&self) -> Vec<OutputSpec> {
@@ -114,7 +123,7 @@ impl Params {
     ///
     /// `declared` are the stage's input files, relative to the root or absolute. The issues are
     /// warnings.
-    pub fn undeclared_files(&self, root: &Path, declared: &[PathBuf]) -> Vec<ParamIssue> {
+    pub fn undeclared_files(&self, root: &Path, declared: &[PathBuf]) -> Vec<Mention> {
         files::undeclared(self, root, declared)
     }
 
@@ -139,17 +148,18 @@ impl Params {
             title: self.title(),
             program,
             arguments,
-            env: self.variables(paths),
+            env: self.variables(paths)?,
             dir: self.folder(paths.root),
             metrics: paths.metrics.to_owned(),
         })
     }
 
     /// Gives the environment variables that are set: those of `env:`, and ours.
-    fn variables(&self, paths: &Paths<'_>) -> BTreeMap<String, OsString> {
+    fn variables(&self, paths: &Paths<'_>) -> Result<BTreeMap<String, OsString>, Failure> {
         let mut variables = BTreeMap::new();
         for (name, value) in self.env.iter().filter_map(|entry| entry.split_once('=')) {
-            variables.insert(name.to_owned(), value.into());
+            let value = template::fill(value, |slot| self.value(slot, paths))?;
+            variables.insert(name.to_owned(), value);
         }
         for (name, path) in paths.inputs {
             variables.insert(variable("RUNNER_INPUT_", name), path.into());
@@ -161,7 +171,7 @@ impl Params {
             variables.insert(variable("RUNNER_PARAM_", name), bare(value).into());
         }
         variables.insert("RUNNER_METRICS".to_owned(), paths.metrics.into());
-        variables
+        Ok(variables)
     }
 
     /// Gives what a placeholder stands for.

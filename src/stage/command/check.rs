@@ -5,34 +5,44 @@ use std::ffi::OsStr;
 use std::path::{Component, Path};
 
 use super::template::{Piece, Slot, SlotKind, pieces};
-use super::{Params, variable};
+use super::{Mention, Params, variable};
 use crate::stage::ParamIssue;
 
 impl Params {
     /// Finds the mistakes that a field's type and range cannot express.
     ///
-    /// Which inputs there are is not known here: see [`Params::check_inputs`].
+    /// Placeholders are left to [`Params::check_references`], since which inputs there are is not
+    /// known here.
     pub fn check(&self) -> Vec<ParamIssue> {
         let mut issues = Vec::new();
         issues.extend(self.check_program());
         issues.extend(self.check_outputs());
         issues.extend(self.check_metrics());
-        issues.extend(self.check_slots(SlotKind::Output, self.outputs.keys().map(String::as_str)));
-        issues.extend(self.check_with());
+        issues.extend(same_variables("with", self.with.keys().map(String::as_str)));
         issues.extend(self.check_env());
         issues.extend(self.check_dir());
         issues
     }
 
-    /// Finds the placeholders that name none of the stage's inputs, which are given by their full
-    /// names.
-    pub fn check_inputs<'a>(
-        &self,
-        names: impl IntoIterator<Item = &'a str> + Clone,
-    ) -> Vec<ParamIssue> {
-        let mut issues = same_variables("RUNNER_INPUT_", names.clone());
-        issues.extend(self.check_slots(SlotKind::Input, names));
-        issues
+    /// Finds the placeholders in `run` and `env` that name nothing; `inputs` are the full names of
+    /// the stage's inputs.
+    pub fn check_references(&self, inputs: &[&str]) -> Vec<Mention> {
+        let outputs: Vec<_> = self.outputs.keys().map(String::as_str).collect();
+        let with: Vec<_> = self.with.keys().map(String::as_str).collect();
+        let mention = |(path, slot): (&str, Slot<'_>)| {
+            let (found, names) = match slot.kind {
+                SlotKind::Input => (inputs.contains(&slot.name), inputs),
+                SlotKind::Output => (outputs.contains(&slot.name), &outputs[..]),
+                SlotKind::With => (self.with(slot.name).is_some(), &with[..]),
+            };
+            (!found).then(|| unknown(path, &slot, names))
+        };
+        self.slots().filter_map(mention).collect()
+    }
+
+    /// Finds inputs that would share an environment variable.
+    pub fn check_inputs(&self, inputs: &[&str]) -> Vec<ParamIssue> {
+        same_variables("inputs", inputs.iter().copied())
     }
 
     fn check_program(&self) -> Option<ParamIssue> {
@@ -47,7 +57,7 @@ impl Params {
     }
 
     fn check_outputs(&self) -> Vec<ParamIssue> {
-        let mut issues = same_variables("RUNNER_OUTPUT_", self.outputs.keys().map(String::as_str));
+        let mut issues = same_variables("outputs", self.outputs.keys().map(String::as_str));
         for (at, (name, file)) in self.outputs.iter().enumerate() {
             let place = format!("outputs.{name}");
             if !plain(file) {
@@ -85,29 +95,15 @@ impl Params {
         }
     }
 
-    fn check_with(&self) -> Vec<ParamIssue> {
-        let mut issues = same_variables("RUNNER_PARAM_", self.with.keys().map(String::as_str));
-        for slot in self.slots(SlotKind::With) {
-            if self.with(slot.name).is_none() {
-                issues.push(unknown(&slot, self.with.keys().map(String::as_str)));
-            }
-        }
-        issues
-    }
-
-    fn check_slots<'a>(
-        &self,
-        kind: SlotKind,
-        names: impl IntoIterator<Item = &'a str> + Clone,
-    ) -> Vec<ParamIssue> {
-        let missing = |slot: &Slot<'_>| !names.clone().into_iter().any(|name| name == slot.name);
-        self.slots(kind).filter(missing).map(|slot| unknown(&slot, names.clone())).collect()
-    }
-
-    fn slots(&self, kind: SlotKind) -> impl Iterator<Item = Slot<'_>> {
-        self.texts().iter().flat_map(|text| pieces(text)).filter_map(move |piece| match piece {
-            Piece::Slot(slot) if slot.kind == kind => Some(slot),
-            Piece::Slot(_) | Piece::Text(_) => None,
+    /// Gives the placeholders with the field in which each stands.
+    fn slots(&self) -> impl Iterator<Item = (&'static str, Slot<'_>)> {
+        let run = self.texts().iter().map(|text| ("run", text));
+        let env = self.env.iter().map(|text| ("env", text));
+        run.chain(env).flat_map(|(path, text)| {
+            pieces(text).into_iter().filter_map(move |piece| match piece {
+                Piece::Slot(slot) => Some((path, slot)),
+                Piece::Text(_) => None,
+            })
         })
     }
 
@@ -132,11 +128,11 @@ impl Params {
 
     fn check_dir(&self) -> Option<ParamIssue> {
         let dir = self.dir.as_ref()?;
-        let inside = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+        let inside = |part: Component<'_>| part != Component::ParentDir;
         let within = !dir.is_empty() && Path::new(dir).components().all(inside);
         (!within).then(|| {
             let message = format!("`{dir}` is no folder within the root");
-            ParamIssue::new("dir", message, "give a path relative to the root, without `..`")
+            ParamIssue::new("dir", message, "give a path without `..`, relative to the root")
         })
     }
 }
@@ -154,34 +150,29 @@ fn plain(file: &str) -> bool {
 }
 
 /// Finds names that would share an environment variable, so that one would hide the other.
-fn same_variables<'a>(prefix: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<ParamIssue> {
-    let place = match prefix {
-        "RUNNER_OUTPUT_" => "outputs",
-        "RUNNER_PARAM_" => "with",
-        _ => "",
-    };
+fn same_variables<'a>(field: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<ParamIssue> {
     let mut seen = BTreeMap::new();
     let mut issues = Vec::new();
     for name in names {
-        let key = variable(prefix, name);
+        let key = variable("", name);
         if let Some(other) = seen.insert(key.clone(), name) {
-            let message = format!("`{other}` and `{name}` would both be `{key}`");
-            issues.push(ParamIssue::new(place, message, "rename one of the two"));
+            let message = format!("`{other}` and `{name}` would both be the variable `…_{key}`");
+            issues.push(ParamIssue::new(field, message, "rename one of the two"));
         }
     }
     issues
 }
 
-fn unknown<'a>(slot: &Slot<'_>, names: impl IntoIterator<Item = &'a str>) -> ParamIssue {
+fn unknown(path: &str, slot: &Slot<'_>, names: &[&str]) -> Mention {
     let (what, key) = match slot.kind {
         SlotKind::Input => ("an input", "inputs"),
         SlotKind::Output => ("an output", "outputs"),
         SlotKind::With => ("a parameter", "with"),
     };
     let message = format!("`{}` names {what} that the stage does not have", slot.text);
-    let help = nearest(slot.name, names)
+    let help = nearest(slot.name, names.iter().copied())
         .unwrap_or_else(|| format!("declare `{}` under `{key}`", slot.name));
-    ParamIssue::new("run", message, help)
+    Mention { word: slot.text.to_owned(), issue: ParamIssue::new(path, message, help) }
 }
 
 /// Suggests the name that is most like `name`.

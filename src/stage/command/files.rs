@@ -2,43 +2,49 @@
 //!
 //! Looks at the disk, but only to ask whether a path is a file; it reads nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::template::{Piece, SlotKind, pieces};
-use super::{Params, Program, bare};
+use super::{Mention, Params, Program, bare};
 use crate::stage::ParamIssue;
 
 /// What stands for the path of an input or output: no file's name can hold it.
 const DECLARED: char = '\0';
 
 /// Gives a warning for each undeclared file.
-pub fn undeclared(params: &Params, root: &Path, declared: &[PathBuf]) -> Vec<ParamIssue> {
+pub fn undeclared(params: &Params, root: &Path, declared: &[PathBuf]) -> Vec<Mention> {
     // A root that cannot be resolved cannot be run in either, and that is said elsewhere.
     let Ok(root) = root.canonicalize() else { return Vec::new() };
     let declared: BTreeSet<PathBuf> =
         declared.iter().filter_map(|path| root.join(path).canonicalize().ok()).collect();
     let folder = params.folder(&root);
-    let mut named = BTreeSet::new();
+    let mut named = BTreeMap::new();
     for word in words(params) {
         let path = folder.join(&word);
         let known = |path: &PathBuf| path.is_file() && path.starts_with(&root);
-        let file = path.canonicalize().ok().filter(known);
-        named.extend(file.filter(|file| !declared.contains(file)));
+        if let Some(file) = path.canonicalize().ok().filter(known)
+            && !declared.contains(&file)
+        {
+            named.entry(file).or_insert(word);
+        }
     }
-    named.iter().map(|file| warning(file.strip_prefix(&root).unwrap_or(file))).collect()
+    let mention = |(file, word): (PathBuf, String)| {
+        let issue = warning(file.strip_prefix(&root).unwrap_or(&file));
+        Mention { word, issue }
+    };
+    named.into_iter().map(mention).collect()
 }
 
 fn warning(file: &Path) -> ParamIssue {
     let name = file.display();
     let key = file.file_stem().unwrap_or_default().to_string_lossy();
-    ParamIssue::new(
-        "run",
-        format!("the command names `{name}`, which is no input: a change to it reruns nothing"),
-        format!(
-            "declare it: `inputs: {{ {key}: {{ file: {name} }} }}`, and read `${{inputs.{key}}}`"
-        ),
-    )
+    let help = format!(
+        "declare it: `inputs: {{ {key}: {{ file: {name} }} }}`, and read `${{inputs.{key}}}`"
+    );
+    let message =
+        format!("the command names `{name}`, which is no input: a change of it reruns nothing");
+    ParamIssue::new("run", message, help)
 }
 
 /// Gives what might be paths: each argument or shell word, and what follows its `=`.
@@ -47,15 +53,12 @@ fn words(params: &Params) -> Vec<String> {
         Program::Arguments(texts) => texts.iter().map(|text| expand(params, text)).collect(),
         Program::Shell(line) => shell_words(&expand(params, line)),
     };
-    let mut words = Vec::new();
-    for text in texts {
-        if let Some((_, value)) = text.split_once('=') {
-            words.push(value.to_owned());
-        }
-        words.push(text);
-    }
-    words.retain(|word| !word.is_empty() && !word.contains(DECLARED));
-    words
+    let parts = |text: String| {
+        let value = text.split_once('=').map(|(_, value)| value.to_owned());
+        [Some(text), value].into_iter().flatten()
+    };
+    let path = |word: &String| !word.is_empty() && !word.contains(DECLARED);
+    texts.into_iter().flat_map(parts).filter(path).collect()
 }
 
 fn expand(params: &Params, text: &str) -> String {

@@ -18,17 +18,17 @@ fn messages(issues: &[ParamIssue]) -> Vec<String> {
 #[test]
 fn every_mistake_is_found_with_its_place_and_a_way_out() {
     let params = params(json!({
-        "run": ["python3", "${outputs.modle}", "${with.rate}", "${inputs.tabel}", "${HOME}"],
+        "run": ["python3", "fit.py"],
         "outputs": { "model": "a.bin", "up": "../a.bin", "twin": "a.bin", "a-b": "x/y", "a_b": "z" },
         "with": { "depth": 3 },
         "env": ["SEED", "SEED=2", "1X", "RUNNER_JOBS=2"],
         "metrics": "model",
-        "dir": "/tmp",
+        "dir": "a/../..",
     }));
     assert_eq!(
         messages(&params.check()),
         [
-            "outputs: `a-b` and `a_b` would both be `RUNNER_OUTPUT_A_B` (rename one of the two)",
+            "outputs: `a-b` and `a_b` would both be the variable `…_A_B` (rename one of the two)",
             "outputs.a-b: output `a-b` has `x/y`, which is no plain file name \
              (name it without folders: `y`)",
             "outputs.twin: outputs `model` and `twin` have one file, `a.bin` \
@@ -37,23 +37,41 @@ fn every_mistake_is_found_with_its_place_and_a_way_out() {
              (name it without folders: `a.bin`)",
             "metrics: the metrics are read as JSON, and output `model` is `a.bin` \
              (name an output whose file ends in `.json`)",
+            "env: `SEED` is declared twice (leave one of the two out)",
+            "env: `1X` is no environment variable (write `NAME`, or `NAME=VALUE`)",
+            "env: `RUNNER_JOBS` is one of runner's own variables (take another name)",
+            "dir: `a/../..` is no folder within the root \
+             (give a path without `..`, relative to the root)",
+        ]
+    );
+    assert_eq!(
+        messages(&params.check_inputs(&["a.b", "table", "a_b"])),
+        ["inputs: `a.b` and `a_b` would both be the variable `…_A_B` (rename one of the two)"]
+    );
+}
+
+#[test]
+fn a_placeholder_that_names_nothing_is_found_with_its_word() {
+    let params = params(json!({
+        "run": ["python3", "${outputs.modle}", "${with.rate}", "--in=${inputs.tabel}", "${HOME}"],
+        "outputs": { "model": "a.bin" },
+        "env": ["DEPTH=${with.depth}"],
+    }));
+    let mentions = params.check_references(&["table"]);
+    let words: Vec<_> = mentions.iter().map(|mention| mention.word.as_str()).collect();
+    assert_eq!(words, ["${outputs.modle}", "${with.rate}", "${inputs.tabel}", "${with.depth}"]);
+    let issues: Vec<_> = mentions.into_iter().map(|mention| mention.issue).collect();
+    assert_eq!(
+        messages(&issues),
+        [
             "run: `${outputs.modle}` names an output that the stage does not have \
              (did you mean `model`?)",
             "run: `${with.rate}` names a parameter that the stage does not have \
              (declare `rate` under `with`)",
-            "env: `SEED` is declared twice (leave one of the two out)",
-            "env: `1X` is no environment variable (write `NAME`, or `NAME=VALUE`)",
-            "env: `RUNNER_JOBS` is one of runner's own variables (take another name)",
-            "dir: `/tmp` is no folder within the root \
-             (give a path relative to the root, without `..`)",
-        ]
-    );
-    assert_eq!(
-        messages(&params.check_inputs(["table", "a.b", "a_b"])),
-        [
-            ": `a.b` and `a_b` would both be `RUNNER_INPUT_A_B` (rename one of the two)",
             "run: `${inputs.tabel}` names an input that the stage does not have \
              (did you mean `table`?)",
+            "env: `${with.depth}` names a parameter that the stage does not have \
+             (declare `depth` under `with`)",
         ]
     );
 }
@@ -66,7 +84,8 @@ fn a_sound_command_has_no_issue() {
         "with": { "net": { "depth": 3 } }, "env": ["SEED", "MODE=fast=er"], "dir": "./work",
     }));
     assert_eq!(params.check(), []);
-    assert_eq!(params.check_inputs(["data"]), []);
+    assert_eq!(params.check_references(&["data"]), []);
+    assert_eq!(params.check_inputs(&["data"]), []);
     let env = params.resolve_env(|name| (name == "SEED").then(|| "7".to_owned()));
     assert_eq!(env["SEED"].as_deref(), Some("7"));
     assert_eq!(env["MODE"].as_deref(), Some("fast=er"));
@@ -86,7 +105,7 @@ fn a_launch_has_paths_and_parameters_in_arguments_and_environment() {
         "run": ["fit", "--in=${inputs.data.train}", "${with.lr}", "${with.units}", "${outputs.m}"],
         "outputs": { "m": "m.json" },
         "with": { "lr": 0.1, "units": [8, 4], "mode": "fast" },
-        "env": ["MODE=x", "HOME"], "dir": "work",
+        "env": ["MODE=x${with.lr}", "HOME"], "dir": "work",
     }));
     let inputs = BTreeMap::from([("data.train".to_owned(), PathBuf::from("/s/a b.csv"))]);
     let paths = Paths {
@@ -104,7 +123,7 @@ fn a_launch_has_paths_and_parameters_in_arguments_and_environment() {
     assert_eq!(
         env,
         [
-            "MODE=x",
+            "MODE=x0.1",
             "RUNNER_INPUT_DATA_TRAIN=/s/a b.csv",
             "RUNNER_METRICS=/tmp/steps",
             "RUNNER_OUTPUT_M=/out/m.json",
@@ -129,9 +148,8 @@ fn files_that_a_command_names_without_declaring_them_are_found() {
     }
     let found = |run: Value| {
         let params = params(json!({ "run": run, "with": { "c": "conf.json" } }));
-        let issues = params.undeclared_files(root.path(), &["seen.py".into()]);
-        let name = |issue: ParamIssue| issue.message.split('`').nth(1).unwrap().to_owned();
-        issues.into_iter().map(name).collect::<Vec<_>>()
+        let found = params.undeclared_files(root.path(), &["seen.py".into()]);
+        found.into_iter().map(|mention| mention.word).collect::<Vec<_>>()
     };
     assert_eq!(
         found(json!(["python3", "src/fit.py", "--c=${with.c}", "seen.py", "src", "/etc/passwd"])),
