@@ -3,8 +3,45 @@
 //! Knows nothing of stages, the store or runs: functions take paths and batches, and a closure to
 //! report to.
 
+use std::path::Path;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+mod convert;
+mod csv;
+mod error;
+pub mod parallel;
+pub mod source;
+pub mod table;
+pub mod writer;
+
+pub use convert::{CONVERTER_VERSION, convert};
+pub use error::DataError;
+
+/// A format of tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// Comma-separated values with a header.
+    Csv,
+    /// Apache Parquet.
+    Parquet,
+}
+
+impl Format {
+    /// Finds the format that a file's ending names.
+    pub fn from_extension(path: &Path) -> Option<Format> {
+        let ending = path.extension()?.to_str()?;
+        if ending.eq_ignore_ascii_case("csv") {
+            Some(Format::Csv)
+        } else if ending.eq_ignore_ascii_case("parquet") {
+            Some(Format::Parquet)
+        } else {
+            None
+        }
+    }
+}
 
 /// A feature made from the time of a row as a sine and a cosine, so that its end meets its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

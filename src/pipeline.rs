@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use crate::data::Format;
 use crate::stage::{OutputSpec, Params, StageKind};
 
 mod check;
@@ -216,27 +216,6 @@ pub enum Source {
     },
     /// A file of the user's; relative to the root, or absolute.
     File(PathBuf),
-}
-
-/// A format to which a file can be converted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Format {
-    /// Comma-separated values with a header.
-    Csv,
-    /// Apache Parquet.
-    Parquet,
-}
-
-impl Format {
-    /// Gives the format of a file by its ending; none where it is no table.
-    pub fn of_file(name: &str) -> Option<Format> {
-        match name.rsplit_once('.')?.1 {
-            "csv" => Some(Format::Csv),
-            "parquet" => Some(Format::Parquet),
-            _ => None,
-        }
-    }
 }
 
 /// An output under the name that the user wants.

@@ -14,6 +14,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::data::DataError;
+
 pub mod command;
 pub mod evaluate;
 pub mod generate;
@@ -336,6 +338,18 @@ impl Failure {
     pub fn deterministic(mut self) -> Failure {
         self.deterministic = true;
         self
+    }
+}
+
+impl From<DataError> for Stop {
+    fn from(error: DataError) -> Stop {
+        if matches!(error, DataError::Cancelled) {
+            return Stop::Cancelled;
+        }
+        let mut failure = Failure::new(error.to_string());
+        failure.help = error.help().map(str::to_owned);
+        failure.deterministic = error.deterministic();
+        Stop::Failed(failure)
     }
 }
 

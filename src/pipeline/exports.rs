@@ -96,8 +96,8 @@ fn ending(file: &Path, output: &OutputSpec) -> Result<Option<Format>, String> {
     if wanted == own {
         return Ok(None);
     }
-    let asked = Format::of_file(&file.to_string_lossy());
-    match (Format::of_file(&output.file), asked) {
+    let asked = Format::from_extension(file);
+    match (Format::from_extension(Path::new(&output.file)), asked) {
         (Some(_), Some(format)) => Ok(Some(format)),
         (Some(_), None) => {
             Err(format!("`{}` is a table: known are `.csv`, `.parquet`", output.name))

@@ -380,7 +380,7 @@ fn conversion(
     reader: &Reader<'_, '_>,
 ) -> Result<Option<Format>, Problem> {
     let Some((format, place)) = wanted.format else { return Ok(None) };
-    match Format::of_file(file) {
+    match Format::from_extension(Path::new(file)) {
         Some(own) => Ok((own != format).then_some(format)),
         None => {
             let message = format!("{} is `{file}`, which is no table", reader.name());

@@ -1,0 +1,92 @@
+//! Work that is done in parallel and taken in order.
+//!
+//! Knows nothing of tables: what it gives does not depend on the number of threads, because each
+//! piece is made from its index alone and the pieces are taken one by one in the order of these.
+
+use std::sync::mpsc::sync_channel;
+
+/// Makes the pieces `0 .. count` on `threads` threads and hands each to `take`, in order.
+///
+/// A thread makes every `threads`-th piece and may be two ahead of `take`, so that memory is
+/// bounded by three pieces a thread. The first error in the order of the pieces ends all.
+///
+/// # Errors
+///
+/// The first error of `make` or `take`, in the order of the pieces.
+pub fn ordered<T: Send, E: Send>(
+    count: usize,
+    threads: usize,
+    make: impl Fn(usize) -> Result<T, E> + Sync,
+    mut take: impl FnMut(T) -> Result<(), E>,
+) -> Result<(), E> {
+    let workers = threads.min(count);
+    if workers <= 1 {
+        return (0..count).try_for_each(|index| take(make(index)?));
+    }
+    let make = &make;
+    std::thread::scope(|scope| {
+        let work = |worker: usize| {
+            let (sender, receiver) = sync_channel(1);
+            scope.spawn(move || {
+                for index in (worker..count).step_by(workers) {
+                    let made = make(index);
+                    let failed = made.is_err();
+                    // A closed channel means that the taker has ended.
+                    if sender.send(made).is_err() || failed {
+                        return;
+                    }
+                }
+            });
+            receiver
+        };
+        let receivers: Vec<_> = (0..workers).map(work).collect();
+        for index in 0..count {
+            // A sender that is gone before its last piece has panicked: the scope passes that on.
+            let Ok(made) = receivers[index % workers].recv() else { return Ok(()) };
+            take(made?)?;
+        }
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ordered;
+
+    #[test]
+    fn pieces_are_taken_in_order_at_any_thread_count() {
+        for threads in [1, 2, 3, 8, 200] {
+            let mut taken = Vec::new();
+            let squares = |index: usize| Ok::<_, String>(index * index);
+            ordered(100, threads, squares, |square| {
+                taken.push(square);
+                Ok(())
+            })
+            .unwrap();
+            assert!(taken.iter().enumerate().all(|(index, square)| *square == index * index));
+            assert_eq!(taken.len(), 100);
+        }
+    }
+
+    #[test]
+    fn the_first_error_in_order_ends_all() {
+        for threads in [1, 2, 5] {
+            let mut taken = 0;
+            let make = |index: usize| if index % 7 == 6 { Err(index) } else { Ok(index) };
+            let result = ordered(1000, threads, make, |_| {
+                taken += 1;
+                Ok(())
+            });
+            assert_eq!((result, taken), (Err(6), 6));
+        }
+        let result = ordered(1000, 3, Ok, |index| if index == 4 { Err("enough") } else { Ok(()) });
+        assert_eq!(result, Err("enough"));
+    }
+
+    #[test]
+    #[should_panic(expected = "a scoped thread panicked")]
+    fn a_panic_is_passed_on() {
+        let make = |index: usize| if index == 3 { panic!("broken") } else { Ok::<_, ()>(index) };
+        let _ = ordered(10, 2, make, |_| Ok(()));
+    }
+}
