@@ -98,7 +98,7 @@ fn ending(file: &Path, output: &OutputSpec) -> Result<Option<Format>, String> {
     }
     let asked = Format::from_extension(file);
     match (Format::from_extension(Path::new(&output.file)), asked) {
-        (Some(_), Some(format)) => Ok(Some(format)),
+        (Some(own), Some(format)) => Ok((own != format).then_some(format)),
         (Some(_), None) => {
             Err(format!("`{}` is a table: known are `.csv`, `.parquet`", output.name))
         }
