@@ -317,7 +317,11 @@ pub(super) fn did_you_mean<'a>(
         Some(candidate) => format!("did you mean `{candidate}`?"),
         None => {
             let list = listed(candidates);
-            if list.is_empty() { format!("there is no {known}") } else { format!("{known}: {list}") }
+            if list.is_empty() {
+                format!("there is no {known}")
+            } else {
+                format!("{known}: {list}")
+            }
         }
     }
 }

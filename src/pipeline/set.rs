@@ -75,7 +75,8 @@ fn read_one(
     Ok(())
 }
 
-const USAGE: &str = "write `--set rows=1000` for a variable, `--set train.params.epochs=5` for a param";
+const USAGE: &str =
+    "write `--set rows=1000` for a variable, `--set train.params.epochs=5` for a param";
 
 /// Gives the sets their places in the tree of the `stages` map.
 pub(super) fn apply(sets: Vec<ParamSet>, stages: &mut Node, problems: &mut Vec<Problem>) {

@@ -104,21 +104,36 @@ impl Node {
     }
 
     /// Finds the deepest place on a dotted path below this node; keys may hold dots themselves.
-    /// The place is that of the value, or of its key where `key` asks for it.
-    pub fn place_of(&self, path: &str, key: bool) -> Option<Place> {
+    /// A map is shown by its key, since its own place can be half a file.
+    pub fn place_of(&self, path: &str) -> Option<Place> {
         if path.is_empty() {
             return Some(self.place);
         }
-        if let Data::List(items) = &self.data {
-            let (index, rest) = path.split_once('.').unwrap_or((path, ""));
-            let item = items.get(index.parse::<usize>().ok()?)?;
-            return item.place_of(rest, key).or(Some(item.place));
+        let (key, value, rest) = match &self.data {
+            Data::List(items) => {
+                let (index, rest) = path.split_once('.').unwrap_or((path, ""));
+                let item = items.get(index.parse::<usize>().ok()?)?;
+                (item.place, item, rest)
+            }
+            _ => {
+                let (entry, rest) = self.longest_match(path)?;
+                (entry.place, &entry.value, rest)
+            }
+        };
+        match value.data {
+            Data::Map(_) | Data::Null if rest.is_empty() => Some(key),
+            _ => value.place_of(rest).or(Some(key)),
         }
-        let (entry, rest) = self.longest_match(path)?;
-        if rest.is_empty() {
-            return Some(if key { entry.place } else { entry.value.place });
+    }
+
+    /// Says whether a value below is one that could not be found.
+    pub fn has_unknown(&self) -> bool {
+        match &self.data {
+            Data::Unknown => true,
+            Data::List(items) => items.iter().any(Node::has_unknown),
+            Data::Map(entries) => entries.iter().any(|entry| entry.value.has_unknown()),
+            _ => false,
         }
-        entry.value.place_of(rest, key).or(Some(entry.place))
     }
 
     /// Finds the entry with the longest key that begins the path, and gives the rest of the path.
@@ -383,7 +398,11 @@ fn shift(node: &mut Node, offset: usize) {
 fn syntax_error(error: &Error, text: &str, source: usize, offset: usize) -> Problem {
     let at = error.location().map_or(Place::new(source, 0, 0), |location| place(location, source));
     let start = at.start.min(text.len());
-    let at = Place::new(source, start + offset, at.end.clamp(start + 1, text.len().max(start + 1)) + offset);
+    let at = Place::new(
+        source,
+        start + offset,
+        at.end.clamp(start + 1, text.len().max(start + 1)) + offset,
+    );
     let (message, help) = explain(error);
     Problem::new(at, message).help(help)
 }
@@ -464,9 +483,7 @@ mod tests {
         let root = tree("[no, yes, true, '1', 1, -1, 1.5, 1e-4, null, ~, 18446744073709551615]");
         assert_eq!(
             root.to_value(),
-            serde_json::json!([
-                "no", "yes", true, "1", 1, -1, 1.5, 0.0001, null, null, u64::MAX
-            ])
+            serde_json::json!(["no", "yes", true, "1", 1, -1, 1.5, 0.0001, null, null, u64::MAX])
         );
     }
 
@@ -475,11 +492,14 @@ mod tests {
         let (node, problems) =
             parse("a: 1\nb: 99999999999999999999\na: 2\nc: { d: 1, d: 2 }", 0, 0).unwrap();
         let said: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
-        assert_eq!(said, [
-            "the whole number `99999999999999999999` is too large",
-            "the key `d` is given twice",
-            "the key `a` is given twice",
-        ]);
+        assert_eq!(
+            said,
+            [
+                "the whole number `99999999999999999999` is too large",
+                "the key `d` is given twice",
+                "the key `a` is given twice",
+            ]
+        );
         assert_eq!(node.entry("a").unwrap().value.to_value(), 1);
     }
 
@@ -507,10 +527,10 @@ mod tests {
     fn a_path_finds_keys_that_hold_dots() {
         let text = "search: { network.units: { choice: [1, 2] }, network: 3 }";
         let root = tree(text);
-        let place = |path| at(text, root.place_of(path, false).unwrap());
+        let place = |path| at(text, root.place_of(path).unwrap());
         assert_eq!(place("search.network.units.choice.1"), "2");
         assert_eq!(place("search.network"), "3");
-        assert_eq!(at(text, root.place_of("search.network.units", true).unwrap()), "network.units");
+        assert_eq!(at(text, root.place_of("search.network.units").unwrap()), "network.units");
         assert_eq!(place("search.network.units.gone"), "network.units");
     }
 

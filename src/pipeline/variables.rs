@@ -48,7 +48,8 @@ impl Variables {
         if let Some(node) = vars
             && !matches!(node.data, Data::Map(_) | Data::Null)
         {
-            let message = format!("`vars` must be a map of names and values, not {}", node.describe());
+            let message =
+                format!("`vars` must be a map of names and values, not {}", node.describe());
             problems.push(Problem::new(node.place, message).help("write `vars: { rows: 1000 }`"));
         }
         let mut given: BTreeMap<String, (Place, Node)> = BTreeMap::new();
@@ -213,7 +214,9 @@ impl Variables {
         problem.help(match near {
             Some(near) => format!("did you mean `{near}`?"),
             None if self.known.is_empty() => {
-                format!("define it under `vars:`, or write `$${{{name}}}` for a literal `${{{name}}}`")
+                format!(
+                    "define it under `vars:`, or write `$${{{name}}}` for a literal `${{{name}}}`"
+                )
             }
             None => format!(
                 "variables: {}; `$${{{name}}}` stands for a literal `${{{name}}}`",
