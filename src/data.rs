@@ -14,6 +14,7 @@ pub mod encode;
 mod error;
 pub mod fill;
 pub mod fit;
+pub mod lambda;
 pub mod look;
 pub mod parallel;
 pub mod sample;
@@ -23,6 +24,7 @@ pub mod table;
 pub mod time;
 pub mod transform;
 mod values;
+pub mod window;
 pub mod writer;
 
 pub use convert::{CONVERTER_VERSION, convert};
@@ -40,6 +42,14 @@ pub enum Format {
 }
 
 impl Format {
+    /// Gives the format's word, which is also its files' ending.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Csv => "csv",
+            Format::Parquet => "parquet",
+        }
+    }
+
     /// Finds the format that a file's ending names.
     pub fn from_extension(path: &Path) -> Option<Format> {
         let ending = path.extension()?.to_str()?;
