@@ -1,6 +1,5 @@
 //! `runner plan`: what would run, what is cached, and why; writes nothing.
 
-
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;

@@ -42,9 +42,8 @@ pub struct Run {
 pub fn run(arguments: &Run, session: &mut Session<'_>) -> Result<Exit, Error> {
     let pipeline = session.load(&arguments.pipeline)?;
     let plan = super::plan_of(&pipeline, &arguments.stages)?;
-    let named = |stage: &&&Stage| {
-        arguments.stages.is_empty() || arguments.stages.contains(&stage.name)
-    };
+    let named =
+        |stage: &&&Stage| arguments.stages.is_empty() || arguments.stages.contains(&stage.name);
     let forced = plan.order.iter().filter(named).map(|stage| stage.name.clone());
     let options = Options {
         jobs: arguments.jobs.map_or_else(cpus, NonZeroUsize::get),
@@ -52,9 +51,8 @@ pub fn run(arguments: &Run, session: &mut Session<'_>) -> Result<Exit, Error> {
         force: if arguments.force { forced.collect() } else { HashSet::new() },
     };
     let mut reporter = report::reporter(arguments.format);
-    let outcome =
-        executor::run(&plan, &session.root, &options, &mut |event| reporter.event(event))
-            .map_err(|error| Error::internal(error.to_string()))?;
+    let outcome = executor::run(&plan, &session.root, &options, &mut |event| reporter.event(event))
+        .map_err(|error| Error::internal(error.to_string()))?;
     Ok(match outcome {
         RunOutcome::Done => Exit::Done,
         RunOutcome::Failed => Exit::Failed,

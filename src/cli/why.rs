@@ -1,6 +1,5 @@
 //! `runner why`: the reasons of one stage in full.
 
-
 use clap::Args;
 
 use super::{Error, Exit, PipelineArguments, Session};
@@ -34,7 +33,9 @@ pub fn run(arguments: &Why, session: &mut Session<'_>) -> Result<Exit, Error> {
     let (line, reasons): (_, &[DirtyReason]) = match freshness {
         Freshness::Fresh(_) => ("is cached: nothing that it depends on has changed", &[]),
         Freshness::Dirty(reasons) => ("would run:", reasons),
-        Freshness::Maybe(reasons) => ("may have to run, if what is above it gives other outputs:", reasons),
+        Freshness::Maybe(reasons) => {
+            ("may have to run, if what is above it gives other outputs:", reasons)
+        }
     };
     writeln!(session.out, "`{stage}` {line}")?;
     for reason in reasons {
