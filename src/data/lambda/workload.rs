@@ -44,7 +44,7 @@
 //! error         with chance 0.4 where n > 24, else 0.08
 //! ```
 //!
-//! `drift` and `bursts` are those of [`super::hidden`]. What can be learned beyond the row itself:
+//! `drift` and `bursts` are those of `hidden.rs`. What can be learned beyond the row itself:
 //! CPU is a noisy and bent picture of the utilization that the memory and the rows before it
 //! sharpen; neighbours follow from the last hours' response times, each judged by how busy its row
 //! was; and the two multiply. Nothing here depends on when the series began.
@@ -271,7 +271,7 @@ fn observe(traits: &Traits, state: &State, cpu_noise: f64, draws: &mut Draws) ->
     let memory = 128.0 + traits.container_memory * state.pool.max(served) + 14.0 * memory_noise;
     Row {
         response: round(service * (1.0 + SERVICE_NOISE * service_noise) + cold_latency, 1e6),
-        mean: service + cold_latency,
+        mean: round(service + cold_latency, 1e9),
         cpu: round(cpu.clamp(0.5, 100.0), 1e2),
         memory: round(memory.max(64.0), 1e2),
         cold,
