@@ -14,6 +14,7 @@ mod error;
 pub mod parallel;
 pub mod source;
 pub mod table;
+pub mod window;
 pub mod writer;
 
 pub use convert::{CONVERTER_VERSION, convert};
