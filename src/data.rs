@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 mod convert;
 mod csv;
 mod error;
+pub mod lambda;
 pub mod parallel;
 pub mod source;
 pub mod table;
