@@ -173,8 +173,8 @@ pub fn history(epochs: &[Epoch]) -> Result<String, PlotError> {
     })
 }
 
-/// Writes a number with four significant digits.
-fn significant(number: f64) -> String {
+/// Writes a number with four significant digits, as plots and reports have it.
+pub fn significant(number: f64) -> String {
     let power = if number == 0.0 { 0.0 } else { number.abs().log10().floor() };
     if (-4.0..6.0).contains(&power) {
         format!("{number:.*}", (3.0 - power).max(0.0) as usize)
