@@ -42,6 +42,14 @@ pub enum Format {
 }
 
 impl Format {
+    /// Gives the format's word, which is also its files' ending.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Csv => "csv",
+            Format::Parquet => "parquet",
+        }
+    }
+
     /// Finds the format that a file's ending names.
     pub fn from_extension(path: &Path) -> Option<Format> {
         let ending = path.extension()?.to_str()?;

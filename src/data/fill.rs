@@ -149,3 +149,84 @@ fn presence(values: &ArrayRef) -> Result<BooleanBuffer, DataError> {
         None => BooleanBuffer::new_set(values.len()),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{BooleanArray, Float64Array, Int64Array, StringArray};
+    use arrow::compute::concat_batches;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::data::{Missing, Scale, TimeColumn, Unseen};
+
+    fn recipe() -> Recipe {
+        Recipe {
+            series: Some("id".to_owned()),
+            time: TimeColumn { column: "t".to_owned(), unit: Default::default() },
+            cyclical: Vec::new(),
+            one_hot: vec!["c".to_owned()],
+            scale: Scale::None,
+            drop: Vec::new(),
+            missing: Missing::ForwardFill,
+            unseen: Unseen::Error,
+        }
+    }
+
+    fn raw(rows: &[(u8, Option<f64>, Option<bool>, Option<&'static str>)]) -> RecordBatch {
+        let ids = StringArray::from_iter_values(rows.iter().map(|row| format!("f{}", row.0)));
+        let times = Int64Array::from_iter_values(0..rows.len() as i64);
+        let columns: [(&str, ArrayRef); 5] = [
+            ("id", Arc::new(ids)),
+            ("t", Arc::new(times)),
+            ("x", Arc::new(rows.iter().map(|row| row.1).collect::<Float64Array>())),
+            ("flag", Arc::new(rows.iter().map(|row| row.2).collect::<BooleanArray>())),
+            ("c", Arc::new(rows.iter().map(|row| row.3).collect::<StringArray>())),
+        ];
+        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, c)| (name, c, true))).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn each_gap_takes_the_last_value_of_its_series_whatever_the_blocks(
+            rows in prop::collection::vec(
+                (
+                    0..3_u8,
+                    prop::option::of(prop_oneof![Just(f64::NAN), -9.0..9.0]),
+                    any::<Option<bool>>(),
+                    prop::option::of(prop_oneof![Just("u"), Just("v")]),
+                ),
+                1..60,
+            ),
+            cuts in prop::collection::vec(0..60_usize, 0..4),
+        ) {
+            // Every series begins with values.
+            let start = (0..3).map(|id| (id, Some(0.5), Some(true), Some("u")));
+            let rows: Vec<_> = start.chain(rows).collect();
+            let raw = raw(&rows);
+            let mut last = [(0.0, false, ""); 3];
+            let expected: Vec<_> = rows
+                .iter()
+                .map(|(id, x, flag, c)| {
+                    let last = &mut last[usize::from(*id)];
+                    last.0 = x.filter(|x| x.is_finite()).unwrap_or(last.0);
+                    last.1 = flag.unwrap_or(last.1);
+                    last.2 = c.unwrap_or(last.2);
+                    (*id, Some(last.0), Some(last.1), Some(last.2))
+                })
+                .collect();
+            let mut ends: Vec<usize> = cuts.into_iter().filter(|cut| *cut < rows.len()).collect();
+            ends.push(rows.len());
+            ends.sort_unstable();
+            let (mut filler, mut start, mut blocks) = (Filler::default(), 0, Vec::new());
+            for end in ends {
+                let block = raw.slice(start, end - start);
+                blocks.push(filler.fill(&recipe(), &block, start as u64).unwrap());
+                start = end;
+            }
+            let filled = concat_batches(&raw.schema(), &blocks).unwrap();
+            prop_assert_eq!(filled, super::tests::raw(&expected));
+        }
+    }
+}

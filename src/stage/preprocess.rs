@@ -8,7 +8,6 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
@@ -16,6 +15,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 
 use super::{Context, Finished, InputSpec, OutputSpec, ParamIssue, Stop};
 pub use crate::data::Unseen;
@@ -115,11 +115,11 @@ impl Params {
         };
         let mut issues = Vec::new();
         let sum = train + validation + test;
-        if !((sum - 1.0).abs() <= 1e-9) {
+        if sum.is_nan() || (sum - 1.0).abs() > 1e-9 {
             let message = format!("the shares sum to {sum}");
             issues.push(ParamIssue::new("split", message, "let them sum to 1"));
         }
-        if !(train > 0.0) {
+        if train <= 0.0 {
             let message = "nothing would train";
             issues.push(ParamIssue::new("split.train", message, "give it a share above 0"));
         }
@@ -165,11 +165,10 @@ pub fn run(params: &Params, context: &Context<'_>) -> Result<Finished, Stop> {
     }
     let passes = if recipe.missing == Missing::ForwardFill { 4 } else { 3 };
     let meter = Meter { context, rows: table.rows(), passes, done: Cell::new(0) };
-    let folder = tempfile::tempdir_in(context.outputs)
-        .map_err(|e| DataError::file(context.outputs, "make a folder in it", e))?;
-    let table = match recipe.missing {
-        Missing::ForwardFill => fill(&recipe, &table, &meter, folder.path().join("filled"))?,
-        Missing::Error | Missing::Drop | Missing::Mean => table,
+    // The folder of a filled copy goes when this function ends.
+    let (_folder, table) = match recipe.missing {
+        Missing::ForwardFill => fill(&recipe, &table, &meter)?,
+        Missing::Error | Missing::Drop | Missing::Mean => (None, table),
     };
     let parts = deal(params, &recipe, &roles, &table, &meter)?;
     let transform = fit(&recipe, &roles, &table, &parts, &meter)?;
@@ -199,13 +198,16 @@ impl Meter<'_> {
     }
 }
 
-/// Writes a copy of the table whose gaps are filled, and opens it.
+/// Writes a copy of the table whose gaps are filled to a temporary folder, and opens it.
 fn fill(
     recipe: &Recipe,
     table: &Table,
     meter: &Meter<'_>,
-    path: PathBuf,
-) -> Result<Table, DataError> {
+) -> Result<(Option<TempDir>, Table), DataError> {
+    let outputs = meter.context.outputs;
+    let folder = tempfile::tempdir_in(outputs)
+        .map_err(|e| DataError::file(outputs, "make a folder in it", e))?;
+    let path = folder.path().join("filled.parquet");
     let columns = table.find(&recipe.columns(table.schema()))?;
     let schema = Arc::new(table.schema().project(&columns)?);
     let (encoder, mut appender) = writer::create(&path, schema)?;
@@ -218,7 +220,7 @@ fn fill(
         meter.add(raw.num_rows() as u64)
     })?;
     appender.finish()?;
-    source::open(&path)
+    Ok((Some(folder), source::open(&path)?))
 }
 
 /// Deals every row to a split, or to none.
