@@ -28,7 +28,7 @@ pub(super) fn check(
     outputs(draft, params, problems);
     for field in ["run", "env"] {
         if let Some(entry) = node.entry(field) {
-            references(draft, &entry.value, params, &wiring.inputs, checks, problems);
+            references(draft, &entry.value, params, checks, problems);
         }
     }
     if let Some(metrics) = &params.metrics
@@ -81,13 +81,12 @@ fn references(
     draft: &Draft<'_>,
     node: &Node,
     params: &command::Params,
-    inputs: &BTreeMap<String, Input>,
     checks: &Checks<'_>,
     problems: &mut Vec<Problem>,
 ) {
     if let Data::List(items) = &node.data {
         for item in items {
-            references(draft, item, params, inputs, checks, problems);
+            references(draft, item, params, checks, problems);
         }
     }
     for reference in commands_references(node.text().unwrap_or("")) {
