@@ -6,6 +6,17 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub mod checkpoint;
+mod dropout;
+pub mod file;
+mod loss;
+pub mod lstm;
+pub mod metrics;
+pub mod network;
+pub mod optimizer;
+pub mod rate;
+pub mod trainer;
+
 /// The shape of a network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]

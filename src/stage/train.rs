@@ -1,9 +1,23 @@
 //! The `train` kind: trains a network on windows of a preprocessed table.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{Float64Array, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{Context, Failure, Finished, InputSpec, OutputSpec, ParamIssue, Stop};
+use super::{Context, Failure, Finished, InputSpec, OutputSpec, ParamIssue, Progress, Stop};
+use crate::data::window::{WindowSpec, Windows};
+use crate::data::{DataError, table};
+use crate::model::checkpoint;
+use crate::model::file::Model;
+use crate::model::trainer::{self, Ended, Epoch, Listener, State, TrainConfig};
 use crate::model::{EarlyStopping, Loss, Network, Optimizer, Schedule};
 
 /// The version of the kind's results. 1: the first.
@@ -90,7 +104,40 @@ fn default_epochs() -> u64 {
 impl Params {
     /// Finds the mistakes that a field's type and range cannot express.
     pub fn check(&self) -> Vec<ParamIssue> {
-        Vec::new()
+        let mut issues = Vec::new();
+        if self.features.as_ref().is_some_and(|features| features.contains(&self.target)) {
+            let message = format!("the target `{}` cannot be one of its own features", self.target);
+            let help = "leave it out; `target_history: true` gives its past values";
+            issues.push(ParamIssue::new("features", message, help));
+        }
+        if self.features.as_ref().is_some_and(Vec::is_empty) && !self.target_history {
+            let message = "there are no features, so there is nothing to learn from";
+            let help = "name some, leave `features` out for all, or set `target_history: true`";
+            issues.push(ParamIssue::new("features", message, help));
+        }
+        if self.warmup_epochs >= self.epochs {
+            let message = format!(
+                "a warm-up of {} epochs never ends in a training of {}",
+                self.warmup_epochs, self.epochs
+            );
+            issues.push(ParamIssue::new("warmup_epochs", message, "make it less than `epochs`"));
+        }
+        issues.extend(self.check_schedule());
+        issues
+    }
+
+    /// A factor of 1 changes nothing, and one of 0 ends all learning.
+    fn check_schedule(&self) -> Option<ParamIssue> {
+        let (Schedule::Step { factor, .. }
+        | Schedule::Exponential { factor }
+        | Schedule::ReduceOnPlateau { factor, .. }) = self.schedule
+        else {
+            return None;
+        };
+        let inside = factor > 0.0 && factor < 1.0;
+        let message = format!("the factor {factor} does not lower the learning rate step by step");
+        let help = "give one above 0 and below 1, such as 0.5";
+        (!inside).then(|| ParamIssue::new("schedule.factor", message, help))
     }
 
     /// Gives the model, the curve of its training, and its metrics.
@@ -101,14 +148,219 @@ impl Params {
             OutputSpec::new("metrics", "metrics.json"),
         ]
     }
+
+    fn window_spec(&self) -> WindowSpec {
+        WindowSpec {
+            target: self.target.clone(),
+            features: self.features.clone(),
+            window: self.window,
+            horizon: self.horizon,
+            target_history: self.target_history,
+        }
+    }
+
+    fn config(&self) -> TrainConfig {
+        TrainConfig {
+            network: self.network.clone(),
+            optimizer: self.optimizer.clone(),
+            schedule: self.schedule.clone(),
+            warmup_epochs: self.warmup_epochs,
+            loss: self.loss,
+            gradient_clip: self.gradient_clip,
+            early_stopping: self.early_stopping.clone(),
+            batch_size: self.batch_size,
+            epochs: self.epochs,
+            seed: self.seed,
+        }
+    }
 }
 
 /// Trains the network and writes the model, the history and the metrics.
+///
+/// Each epoch leaves a checkpoint from which a later run goes on to the same bits; the epochs that
+/// it holds are reported again first, so that whoever follows the curve sees all of it.
 ///
 /// # Errors
 ///
 /// [`Stop`] where the data does not fit the params, the loss is NaN, or a study prunes it.
 pub fn run(params: &Params, context: &Context<'_>) -> Result<Finished, Stop> {
-    let _ = (params, context);
-    Err(Failure::new("not written yet").into())
+    let spec = params.window_spec();
+    let windows = read(context.input("data.train")?, "train", &spec)?;
+    let validation = read(context.input("data.validation")?, "validation", &spec)?;
+    let transform = read_transform(context.input("data.transform")?)?;
+    let config = params.config();
+    let key = key(&config, &windows, &validation);
+    let mut reporter = Reporter { context, key: &key, epochs: params.epochs };
+    let state = match checkpoint::load(context.checkpoint, &key) {
+        Ok(Some(state)) => state,
+        Ok(None) => State::new(&config, windows.inputs()),
+        Err(error) => {
+            context.progress.warn(format!("{error}; training begins anew"));
+            State::new(&config, windows.inputs())
+        }
+    };
+    for (epoch, done) in (1..).zip(&state.curve) {
+        reporter.report(epoch, done)?;
+    }
+    if let ControlFlow::Break(stop) = reporter.tick(state.curve.len() as u64 + 1) {
+        return Err(stop);
+    }
+    let state = trainer::train(&config, &windows, &validation, state, &mut reporter)
+        .map_err(|ended| stop(ended, params))?;
+    let (epoch, weights) = state.result(params.early_stopping.as_ref());
+    let metrics = metrics(&state, epoch);
+    let model = Model::new(&params.network, &windows, transform, weights.to_vec());
+    let write = |error: &dyn std::fmt::Display| Failure::new(error.to_string());
+    model.save(&context.outputs.join("model.safetensors")).map_err(|error| write(&error))?;
+    write_history(&context.outputs.join("history.parquet"), &state.curve)?;
+    let path = context.outputs.join("metrics.json");
+    // A map of numbers serializes; its keys are sorted.
+    let json = serde_json::to_string_pretty(&metrics).expect("numbers serialize to JSON") + "\n";
+    fs::write(&path, json).map_err(|error| file_failure(&path, "write the metrics", &error))?;
+    Ok(Finished { metrics })
 }
+
+/// Reports epochs and writes checkpoints.
+struct Reporter<'a> {
+    context: &'a Context<'a>,
+    key: &'a str,
+    epochs: u64,
+}
+
+impl Reporter<'_> {
+    /// Reports an epoch that is done; an error where the run is to stop there.
+    fn report(&self, epoch: u64, done: &Epoch) -> Result<(), Stop> {
+        let progress: &dyn Progress = self.context.progress;
+        let metrics = BTreeMap::from([
+            ("learning_rate".to_owned(), done.learning_rate),
+            ("train_loss".to_owned(), done.train_loss),
+            ("validation_loss".to_owned(), done.validation_loss),
+        ]);
+        if let ControlFlow::Break(stop) = progress.step(epoch, &metrics) {
+            return Err(stop);
+        }
+        match progress.count("epochs", epoch, self.epochs) {
+            ControlFlow::Break(()) => Err(Stop::Cancelled),
+            ControlFlow::Continue(()) => Ok(()),
+        }
+    }
+}
+
+impl Listener<Stop> for Reporter<'_> {
+    fn tick(&mut self, epoch: u64) -> ControlFlow<Stop> {
+        self.context
+            .progress
+            .count("epochs", epoch - 1, self.epochs)
+            .map_break(|()| Stop::Cancelled)
+    }
+
+    fn epoch(&mut self, state: &State) -> ControlFlow<Stop> {
+        if let Err(error) = checkpoint::save(self.context.checkpoint, self.key, state) {
+            self.context.progress.warn(format!("{error}; a later run cannot go on from here"));
+        }
+        let last = state.curve.len();
+        match self.report(last as u64, &state.curve[last - 1]) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(stop) => ControlFlow::Break(stop),
+        }
+    }
+}
+
+fn read(path: &Path, split: &str, spec: &WindowSpec) -> Result<Windows, Failure> {
+    let windows = Windows::read(path, spec).map_err(data_failure)?;
+    if windows.is_empty() {
+        let rows = spec.window + spec.horizon;
+        let message = format!("no series of the {split} rows is long enough for a window");
+        let help = format!(
+            "a series needs {rows} rows and one more for the target's history: lower `window` or \
+             `horizon`, or give the split more rows"
+        );
+        return Err(Failure::new(message).help(help).deterministic());
+    }
+    Ok(windows)
+}
+
+fn read_transform(path: &Path) -> Result<Value, Failure> {
+    let text = fs::read(path).map_err(|error| file_failure(path, "read the transform", &error))?;
+    let parse = |error| Failure::new(format!("the transform is not JSON: {error}"));
+    serde_json::from_slice(&text).map_err(parse)
+}
+
+/// Identifies a training, so that no other's checkpoint is taken for its own.
+fn key(config: &TrainConfig, windows: &Windows, validation: &Windows) -> String {
+    let data = (windows.features(), windows.len(), validation.len());
+    // Plain data with string keys, which JSON can always hold.
+    serde_json::to_string(&(VERSION, config, data)).expect("a config serializes to JSON")
+}
+
+fn metrics(state: &State, epoch: u64) -> BTreeMap<String, f64> {
+    let done = usize::try_from(epoch).ok().and_then(|epoch| state.curve.get(epoch.checked_sub(1)?));
+    let mut metrics = BTreeMap::from([
+        ("best_epoch".to_owned(), state.best_epoch().unwrap_or(0) as f64),
+        ("epochs".to_owned(), state.curve.len() as f64),
+        ("parameters".to_owned(), state.weights.len() as f64),
+    ]);
+    if let Some(done) = done {
+        metrics.insert("train_loss".to_owned(), done.train_loss);
+        metrics.insert("validation_loss".to_owned(), done.validation_loss);
+    }
+    metrics
+}
+
+fn write_history(path: &Path, curve: &[Epoch]) -> Result<(), Failure> {
+    let number = |name: &str| Field::new(name, DataType::Float64, false);
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("epoch", DataType::Int64, false),
+        number("train_loss"),
+        number("validation_loss"),
+        number("learning_rate"),
+    ]));
+    let column =
+        |of: fn(&Epoch) -> f64| Arc::new(Float64Array::from_iter_values(curve.iter().map(of)));
+    let batch = RecordBatch::try_new(
+        schema.clone(),
+        vec![
+            Arc::new(Int64Array::from_iter_values(1..=curve.len() as i64)),
+            column(|epoch| epoch.train_loss),
+            column(|epoch| epoch.validation_loss),
+            column(|epoch| epoch.learning_rate),
+        ],
+    );
+    let batch = batch.map_err(|error| Failure::new(format!("cannot make the history: {error}")))?;
+    table::write(path, schema, [Ok(batch)]).map_err(data_failure)?;
+    Ok(())
+}
+
+fn stop(ended: Ended<Stop>, params: &Params) -> Stop {
+    let (epoch, batch) = match ended {
+        Ended::Broken(stop) => return stop,
+        Ended::NotFinite { epoch, batch } => (epoch, batch),
+    };
+    let place = match batch {
+        Some(batch) => format!("epoch {epoch}, batch {batch}"),
+        None => format!("epoch {epoch}, validation"),
+    };
+    let rate = params.optimizer.learning_rate();
+    let help = match params.gradient_clip {
+        None => format!("lower the learning rate ({rate}), or set `gradient_clip: 1.0`"),
+        Some(limit) => format!("lower the learning rate ({rate}) or `gradient_clip` ({limit})"),
+    };
+    Failure::new(format!("{place}: the loss is not a finite number"))
+        .help(help)
+        .deterministic()
+        .into()
+}
+
+fn data_failure(error: DataError) -> Failure {
+    let mut failure = Failure::new(error.to_string());
+    failure.help = error.help().map(str::to_owned);
+    failure.deterministic = error.deterministic();
+    failure
+}
+
+fn file_failure(path: &Path, act: &str, error: &std::io::Error) -> Failure {
+    Failure::new(format!("`{}`: cannot {act}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! Prints what a training step costs on one thread, whole: gathering 32 windows of 18 features,
+//! dropout, forward, loss, backward and the optimizer's update.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
+use runner::data::table;
+use runner::data::window::{WindowSpec, Windows};
+use runner::model::trainer::{self, Listener, State, TrainConfig};
+use runner::model::{Loss, Network, Optimizer, Schedule};
+
+const BATCH: usize = 32;
+const STEPS: usize = 100;
+
+fn main() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for window in [24, 1] {
+        let train = windows(&folder.path().join("train.parquet"), window, BATCH * STEPS);
+        let validation = windows(&folder.path().join("validation.parquet"), window, 1);
+        for units in [vec![64, 64], vec![128], vec![64], vec![32], vec![16]] {
+            let alone = measure(&units, &train, &validation);
+            let [beside, _] = std::thread::scope(|scope| {
+                [(); 2]
+                    .map(|()| scope.spawn(|| measure(&units, &train, &validation)))
+                    .map(|thread| thread.join().expect("a measurement"))
+            });
+            println!(
+                "units {units:?}, {window:>2} steps: {alone:.3} ms alone, {beside:.3} ms beside another"
+            );
+        }
+        let network = Network::Lstm { units: vec![64, 64], dropout: 0.0 };
+        let weights = network.initial(train.inputs(), 7);
+        let started = Instant::now();
+        let predictions = trainer::predict(&network, &weights, &train).len() as f64;
+        let time = 1e6 * started.elapsed().as_secs_f64() / predictions;
+        println!("a prediction of units [64, 64], {window:>2} steps: {time:.2} microseconds");
+    }
+}
+
+/// Gives the median time of a step, in milliseconds.
+fn measure(units: &[usize], train: &Windows, validation: &Windows) -> f64 {
+    let config = TrainConfig {
+        network: Network::Lstm { units: units.to_vec(), dropout: 0.2 },
+        optimizer: Optimizer::default(),
+        schedule: Schedule::default(),
+        warmup_epochs: 0,
+        loss: Loss::Mse,
+        gradient_clip: None,
+        early_stopping: None,
+        batch_size: BATCH,
+        epochs: 12,
+        seed: 7,
+    };
+    let mut watch = Watch { started: Instant::now(), steps: Vec::new() };
+    let state = State::new(&config, train.inputs());
+    let ended = trainer::train::<()>(&config, train, validation, state, &mut watch);
+    ended.expect("a training to its end");
+    // The first epoch warms up.
+    let mut steps = watch.steps.split_off(1);
+    steps.sort_unstable_by(f64::total_cmp);
+    steps[steps.len() / 2]
+}
+
+/// Makes `count` windows of 17 random features and the target's history.
+fn windows(path: &Path, window: usize, count: usize) -> Windows {
+    let rows = count + window;
+    let column = |number: usize| -> ArrayRef {
+        let value = |row: usize| ((row * (2 * number + 3)) as f64 * 0.7).sin();
+        Arc::new(Float64Array::from_iter_values((0..rows).map(value)))
+    };
+    let mut columns: Vec<(String, ArrayRef)> =
+        (0..18).map(|number| (format!("c{number}"), column(number))).collect();
+    let times = Int64Array::from_iter_values(0..rows as i64);
+    columns.push(("time".to_owned(), Arc::new(times)));
+    let batch = RecordBatch::try_from_iter(columns).expect("columns of one length");
+    table::write(path, batch.schema(), [Ok(batch)]).expect("a table in the temporary folder");
+    let target = "c0".to_owned();
+    let spec = WindowSpec { target, features: None, window, horizon: 0, target_history: true };
+    Windows::read(path, &spec).expect("the table just written")
+}
+
+/// Takes the time of each epoch, as milliseconds a step.
+struct Watch {
+    started: Instant,
+    steps: Vec<f64>,
+}
+
+impl Listener<()> for Watch {
+    fn tick(&mut self, _epoch: u64) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn epoch(&mut self, _state: &State) -> ControlFlow<()> {
+        self.steps.push(1e3 * self.started.elapsed().as_secs_f64() / STEPS as f64);
+        self.started = Instant::now();
+        ControlFlow::Continue(())
+    }
+}

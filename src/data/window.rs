@@ -1,0 +1,326 @@
+//! Windows over a preprocessed table: what a network sees of the past of each row it predicts.
+//!
+//! A window is `window` rows of one series in order of time. Its *predicted row* is its own last
+//! row where `horizon` is 0, and else the row `horizon` rows after its last. The features beside a
+//! row of the window are that row's own columns, never the target; with `target_history` one more
+//! is the newest value of the target that may be known there. It ends before the predicted row:
+//!
+//! | `horizon` | the target's value beside row `t` of the window | beside its last row |
+//! |---|---|---|
+//! | 0 | that of row `t - 1` | the row before the predicted one |
+//! | 1 | that of row `t` | the row before the predicted one |
+//! | 5 | that of row `t` | five rows before the predicted one |
+//!
+//! So with a window of 3 and a horizon of 0, the prediction of row 7 sees the columns of rows 5, 6
+//! and 7 and the target of rows 4, 5 and 6; with a horizon of 1, the columns and the target of rows
+//! 4, 5 and 6. The first row of a series has no value before it, so with a horizon of 0 no window
+//! that asks for history starts there.
+//!
+//! Knows nothing of networks. A file is one split, so no window crosses a split; a window that
+//! would cross the end of its series is not made.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
+
+use super::{DataError, table};
+
+/// The column that names a row's series.
+const SERIES: &str = "series";
+/// The column that says when a row was.
+const TIME: &str = "time";
+
+/// How a table becomes windows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WindowSpec {
+    /// The column to predict.
+    pub target: String,
+    /// The feature columns in order; unless given, all but the keys and the target.
+    pub features: Option<Vec<String>>,
+    /// Rows of a window.
+    pub window: usize,
+    /// Rows from the window's last row to the predicted one.
+    pub horizon: usize,
+    /// Whether past values of the target are one more feature, the last.
+    pub target_history: bool,
+}
+
+/// The windows of one split, over rows held once in `f32`.
+#[derive(Clone, Debug)]
+pub struct Windows {
+    spec: WindowSpec,
+    features: Vec<String>,
+    inputs: usize,
+    /// `[rows, inputs]`, ordered by series and time.
+    rows: Vec<f32>,
+    target: Vec<f32>,
+    times: Vec<i64>,
+    /// For each row the place of its series in `names`.
+    series: Vec<u32>,
+    names: Vec<String>,
+    starts: Vec<usize>,
+}
+
+impl Windows {
+    /// Reads a split that `preprocess` wrote and lists its windows, which may be none.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`] where the file cannot be read, a column is absent or not a number, or a value
+    /// is missing or not finite.
+    pub fn read(path: &Path, spec: &WindowSpec) -> Result<Windows, DataError> {
+        let schema = table::schema(path)?;
+        let there: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let features = features(spec, &there)?;
+        let mut columns: Vec<&str> = features.iter().map(String::as_str).collect();
+        columns.push(&spec.target);
+        let mut raw = Raw::default();
+        for name in [TIME, SERIES].into_iter().filter(|name| there.contains(name)) {
+            columns.push(name);
+        }
+        for batch in table::batches(path, Some(&columns))? {
+            raw.add(&batch?, features.len() + 1)?;
+        }
+        Ok(raw.into_windows(spec, features))
+    }
+
+    /// Gives the spec that the windows were made by.
+    pub fn spec(&self) -> &WindowSpec {
+        &self.spec
+    }
+
+    /// Gives the feature columns in the order of the inputs; the target's history is not among
+    /// them, and is the last input where the spec asks for it.
+    pub fn features(&self) -> &[String] {
+        &self.features
+    }
+
+    /// Gives the number of inputs of each step.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Gives the number of windows.
+    pub fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// Tells whether no series is long enough for a window.
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    /// Gives the predicted row of a window, by its place among the rows in order.
+    pub fn row(&self, window: usize) -> usize {
+        self.starts[window] + self.spec.window - 1 + self.spec.horizon
+    }
+
+    /// Gives the series of a window's predicted row.
+    pub fn series(&self, window: usize) -> &str {
+        self.series_of_row(self.row(window))
+    }
+
+    /// Gives the time of a window's predicted row.
+    pub fn time(&self, window: usize) -> i64 {
+        self.times[self.row(window)]
+    }
+
+    /// Gives the target of a window's predicted row.
+    pub fn actual(&self, window: usize) -> f32 {
+        self.target[self.row(window)]
+    }
+
+    /// Gives the targets of all rows, ordered by series and time.
+    pub fn targets(&self) -> &[f32] {
+        &self.target
+    }
+
+    /// Gives the times of all rows, in the same order.
+    pub fn times(&self) -> &[i64] {
+        &self.times
+    }
+
+    /// Gives the series of a row.
+    pub fn series_of_row(&self, row: usize) -> &str {
+        &self.names[self.series[row] as usize]
+    }
+
+    /// Gives the inputs beside a row: its features, and the target's history where that is asked.
+    pub fn inputs_of_row(&self, row: usize) -> &[f32] {
+        &self.rows[row * self.inputs..][..self.inputs]
+    }
+
+    /// Gathers windows as `[window, windows.len(), inputs]`: the step comes first.
+    pub fn gather(&self, windows: &[usize]) -> Vec<f32> {
+        let mut values = Vec::with_capacity(self.spec.window * windows.len() * self.inputs);
+        for step in 0..self.spec.window {
+            for &window in windows {
+                values.extend_from_slice(self.inputs_of_row(self.starts[window] + step));
+            }
+        }
+        values
+    }
+
+    /// Gathers the targets of windows' predicted rows.
+    pub fn gather_actual(&self, windows: &[usize]) -> Vec<f32> {
+        windows.iter().map(|&window| self.actual(window)).collect()
+    }
+}
+
+/// Resolves the feature columns and checks them and the target against those that are there.
+fn features(spec: &WindowSpec, there: &[&str]) -> Result<Vec<String>, DataError> {
+    let keys = [SERIES, TIME];
+    let offered = || there.iter().copied().filter(|name| !keys.contains(name));
+    if !offered().any(|name| name == spec.target) {
+        return Err(DataError::absent(&spec.target, offered()));
+    }
+    let Some(named) = &spec.features else {
+        let features: Vec<String> =
+            offered().filter(|name| *name != spec.target).map(str::to_owned).collect();
+        return Ok(features);
+    };
+    for name in named {
+        if *name == spec.target {
+            let message = "the target cannot be one of its own features";
+            let help = "leave it out of `features`; `target_history: true` gives its past values";
+            return Err(DataError::column(name, message).with_help(help));
+        }
+        if !offered().any(|other| other == name) {
+            return Err(DataError::absent(name, offered()));
+        }
+    }
+    Ok(named.clone())
+}
+
+/// Rows as they stand in the file.
+#[derive(Default)]
+struct Raw {
+    /// `[rows, features + 1]`, the target last.
+    values: Vec<f32>,
+    times: Vec<i64>,
+    series: Vec<u32>,
+    codes: BTreeMap<String, u32>,
+}
+
+impl Raw {
+    /// Adds a batch whose first `width` columns are numbers, followed by the keys that there are.
+    fn add(&mut self, batch: &RecordBatch, width: usize) -> Result<(), DataError> {
+        let first = self.times.len();
+        let (start, rows) = (self.values.len(), batch.num_rows());
+        self.values.resize(start + rows * width, 0.0);
+        for index in 0..width {
+            let column = numbers(batch, index, first)?;
+            for (row, value) in column.as_primitive::<Float64Type>().values().iter().enumerate() {
+                let value = *value as f32;
+                if !value.is_finite() {
+                    let name = batch.schema_ref().field(index).name();
+                    let message = format!("the value {value} is not finite");
+                    return Err(DataError::value((first + row) as u64, name, message));
+                }
+                self.values[start + row * width + index] = value;
+            }
+        }
+        match batch.column_by_name(TIME) {
+            Some(column) => {
+                let column = cast(column, &DataType::Int64)?;
+                self.times.extend_from_slice(column.as_primitive::<Int64Type>().values());
+            }
+            None => self.times.extend((first..first + rows).map(|row| row as i64)),
+        }
+        self.add_series(batch)
+    }
+
+    fn add_series(&mut self, batch: &RecordBatch) -> Result<(), DataError> {
+        let names = batch.column_by_name(SERIES).map(|column| cast(column, &DataType::Utf8));
+        let names = names.transpose()?;
+        let names = names.as_ref().map(|names| names.as_string::<i32>());
+        for row in 0..batch.num_rows() {
+            let name = names.map_or("", |names| names.value(row));
+            let code = match self.codes.get(name) {
+                Some(code) => *code,
+                None => {
+                    let code = self.codes.len() as u32;
+                    self.codes.insert(name.to_owned(), code);
+                    code
+                }
+            };
+            self.series.push(code);
+        }
+        Ok(())
+    }
+
+    /// Orders the rows, puts the target's history beside them, and lists the windows.
+    fn into_windows(self, spec: &WindowSpec, features: Vec<String>) -> Windows {
+        let width = features.len() + 1;
+        let inputs = features.len() + usize::from(spec.target_history);
+        let mut rank = vec![0; self.codes.len()];
+        for (place, code) in self.codes.values().enumerate() {
+            rank[*code as usize] = place as u32;
+        }
+        let mut order: Vec<usize> = (0..self.times.len()).collect();
+        order.sort_by_key(|&row| (rank[self.series[row] as usize], self.times[row], row));
+        let series: Vec<u32> = order.iter().map(|&row| rank[self.series[row] as usize]).collect();
+        let target: Vec<f32> =
+            order.iter().map(|&row| self.values[row * width + width - 1]).collect();
+        let mut rows = Vec::with_capacity(order.len() * inputs);
+        for (place, &row) in order.iter().enumerate() {
+            rows.extend_from_slice(&self.values[row * width..][..width - 1]);
+            if spec.target_history {
+                let known = if spec.horizon == 0 { place.checked_sub(1) } else { Some(place) };
+                // Beside the first row of a series stands another's value, which no window reads.
+                rows.push(known.map_or(0.0, |place| target[place]));
+            }
+        }
+        Windows {
+            starts: starts(spec, &series),
+            spec: spec.clone(),
+            features,
+            inputs,
+            rows,
+            target,
+            times: order.iter().map(|&row| self.times[row]).collect(),
+            series,
+            names: self.codes.into_keys().collect(),
+        }
+    }
+}
+
+/// Lists the first rows of the windows that lie within one series with their predicted row.
+fn starts(spec: &WindowSpec, series: &[u32]) -> Vec<usize> {
+    let skipped = usize::from(spec.target_history && spec.horizon == 0);
+    let reach = spec.window + spec.horizon;
+    let mut starts = Vec::new();
+    let mut first = 0;
+    for run in series.chunk_by(|left, right| left == right) {
+        let end = first + run.len();
+        starts.extend(first + skipped..(end + 1).saturating_sub(reach));
+        first = end;
+    }
+    starts
+}
+
+/// Gives a column as `Float64` without a missing value.
+fn numbers(
+    batch: &RecordBatch,
+    index: usize,
+    first: usize,
+) -> Result<arrow::array::ArrayRef, DataError> {
+    let name = batch.schema_ref().field(index).name().clone();
+    let column = batch.column(index);
+    if !column.data_type().is_numeric() && *column.data_type() != DataType::Boolean {
+        let message = format!("a feature must be a number, and this is {}", column.data_type());
+        let help = "encode it with `one_hot`, or leave it out of `features`";
+        return Err(DataError::column(&name, message).with_help(help));
+    }
+    let column = cast(column, &DataType::Float64)?;
+    match (0..column.len()).find(|&row| column.is_null(row)) {
+        Some(row) => Err(DataError::value((first + row) as u64, &name, "the value is missing")),
+        None => Ok(column),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+//! What training minimises: over burn for its gradient, and over slices for a validation.
+
+use burn::Tensor;
+
+use super::Loss;
+
+impl Loss {
+    /// Gives the mean loss `[1]` of predictions for actual values, both `[batch, 1]`.
+    pub fn of_tensors(self, predicted: Tensor<2>, actual: Tensor<2>) -> Tensor<1> {
+        let error = predicted - actual;
+        match self {
+            Loss::Mse => (error.clone() * error).mean(),
+            Loss::Mae => error.abs().mean(),
+            Loss::Huber => {
+                // With `q = min(|e|, 1)`, `q q / 2 + |e| - q` is `e e / 2` below 1 and
+                // `|e| - 1/2` above.
+                let size = error.abs();
+                let inner = size.clone().clamp_max(1.0);
+                (inner.clone() * inner.clone() * 0.5 + size - inner).mean()
+            }
+        }
+    }
+
+    /// Gives the mean loss of predictions for actual values, summed in `f64` and in order.
+    pub fn of_slices(self, predicted: &[f32], actual: &[f32]) -> f64 {
+        let loss = |(predicted, actual): (&f32, &f32)| {
+            let error = f64::from(*predicted) - f64::from(*actual);
+            match self {
+                Loss::Mse => error * error,
+                Loss::Mae => error.abs(),
+                Loss::Huber if error.abs() <= 1.0 => error * error / 2.0,
+                Loss::Huber => error.abs() - 0.5,
+            }
+        };
+        predicted.iter().zip(actual).map(loss).sum::<f64>() / predicted.len() as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    #[test]
+    fn tensors_and_slices_agree_with_the_definitions() {
+        let (predicted, actual) = ([0.5, 3.0, -1.0, 2.0], [0.0, 0.0, 1.0, 2.0]);
+        let expected = [(Loss::Mse, 3.3125), (Loss::Mae, 1.375), (Loss::Huber, 1.03125)];
+        for (loss, expected) in expected {
+            assert_eq!(loss.of_slices(&predicted, &actual), expected);
+            let tensor = |values: [f32; 4]| {
+                Tensor::<1>::from_floats(values, &Device::flex()).reshape([4, 1])
+            };
+            let given = loss.of_tensors(tensor(predicted), tensor(actual)).into_scalar::<f32>();
+            assert!((f64::from(given) - expected).abs() < 1e-6, "{loss:?}: {given}");
+        }
+    }
+}

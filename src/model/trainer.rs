@@ -1,0 +1,265 @@
+//! The training loop: batches, steps, validation, the best weights, and when to end.
+//!
+//! Knows nothing of files or stages: it takes windows and a config, hands its state to a closure
+//! after each epoch, and goes on from any state that it handed out. All that is random comes from
+//! (seed, epoch, batch), so a state needs no generator, and what follows from the curve (a
+//! plateau, early stopping) is replayed from it.
+
+use std::ops::ControlFlow;
+
+use burn::Tensor;
+use burn::backend::TensorData;
+use burn::tensor::Device;
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+
+use super::dropout::Masks;
+use super::network::{Parameter, Weights};
+use super::optimizer::{Moments, clip};
+use super::rate::{Patience, Rates};
+use super::{EarlyStopping, Loss, Network, Optimizer, Schedule};
+use crate::data::window::Windows;
+use crate::random::generator;
+
+/// Windows of one pass when predicting: enough to fill the machine's vectors, few enough that a
+/// layer's gates stay in cache.
+const PREDICTION_BATCH: usize = 256;
+
+/// How to train.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of the `train` kind's params")]
+pub struct TrainConfig {
+    pub network: Network,
+    pub optimizer: Optimizer,
+    pub schedule: Schedule,
+    pub warmup_epochs: u64,
+    pub loss: Loss,
+    pub gradient_clip: Option<f64>,
+    pub early_stopping: Option<EarlyStopping>,
+    pub batch_size: usize,
+    pub epochs: u64,
+    pub seed: u64,
+}
+
+/// One epoch of the curve.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Epoch {
+    /// The mean loss of the epoch's steps, with dropout.
+    pub train_loss: f64,
+    /// The loss over all validation windows after the epoch.
+    pub validation_loss: f64,
+    /// The learning rate of the epoch.
+    pub learning_rate: f64,
+}
+
+/// A training between two epochs: all that the next epoch needs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// The parameters.
+    pub weights: Vec<f32>,
+    /// The parameters of the best epoch.
+    pub best: Vec<f32>,
+    /// What the optimizer remembers.
+    pub moments: Moments,
+    /// The epochs done.
+    pub curve: Vec<Epoch>,
+}
+
+/// Why a training ended without a result.
+#[derive(Debug, PartialEq)]
+pub enum Ended<B> {
+    /// Whoever listens said so.
+    Broken(B),
+    /// A loss was NaN or infinite.
+    NotFinite {
+        /// The epoch, from 1.
+        epoch: u64,
+        /// The batch within it, from 1; `None` in its validation.
+        batch: Option<u64>,
+    },
+}
+
+/// Who hears of a training's progress.
+pub trait Listener<B> {
+    /// Hears now and then within an epoch (from 1); breaks to end at once.
+    fn tick(&mut self, epoch: u64) -> ControlFlow<B>;
+
+    /// Hears after each epoch, the last of the state's curve; breaks to end there.
+    fn epoch(&mut self, state: &State) -> ControlFlow<B>;
+}
+
+impl State {
+    /// Makes the state before the first epoch.
+    pub fn new(config: &TrainConfig, inputs: usize) -> State {
+        let weights = config.network.initial(inputs, config.seed);
+        let moments = Moments::new(weights.len());
+        State { best: weights.clone(), weights, moments, curve: Vec::new() }
+    }
+
+    /// Gives the best epoch (from 1): the first with the smallest validation loss.
+    pub fn best_epoch(&self) -> Option<u64> {
+        let losses = self.curve.iter().map(|epoch| epoch.validation_loss).enumerate();
+        let best = losses.min_by(|left, right| left.1.total_cmp(&right.1));
+        best.map(|(index, _)| index as u64 + 1)
+    }
+
+    /// Gives the epoch (from 1) and the parameters that are the result: the best one's where early
+    /// stopping restores them, else the last one's.
+    pub fn result(&self, early_stopping: Option<&EarlyStopping>) -> (u64, &[f32]) {
+        match early_stopping {
+            Some(EarlyStopping { restore_best: true, .. }) => {
+                (self.best_epoch().unwrap_or(0), &self.best)
+            }
+            _ => (self.curve.len() as u64, &self.weights),
+        }
+    }
+}
+
+/// Trains from `state` to the end and gives the last state.
+///
+/// # Errors
+///
+/// [`Ended`] where the listener breaks or a loss is not a finite number.
+pub fn train<B>(
+    config: &TrainConfig,
+    windows: &Windows,
+    validation: &Windows,
+    mut state: State,
+    listener: &mut dyn Listener<B>,
+) -> Result<State, Ended<B>> {
+    keep_freed_memory();
+    let actual = validation.gather_actual(&all(validation));
+    let base = config.optimizer.learning_rate();
+    let mut rates = Rates::new(&config.schedule, base, config.warmup_epochs, config.epochs);
+    let mut patience = Patience::default();
+    let mut ends = false;
+    for (epoch, done) in (1..).zip(&state.curve) {
+        rates.tell(epoch, done.validation_loss);
+        ends = is_last(config, epoch, &mut patience, done.validation_loss);
+    }
+    let mut best_loss = state.curve.iter().map(|epoch| epoch.validation_loss).reduce(f64::min);
+    while !ends && (state.curve.len() as u64) < config.epochs {
+        let epoch = state.curve.len() as u64 + 1;
+        let learning_rate = rates.rate(epoch);
+        let train_loss = pass(config, windows, &mut state, epoch, learning_rate, listener)?;
+        let predicted = predict(&config.network, &state.weights, validation);
+        let validation_loss = config.loss.of_slices(&predicted, &actual);
+        if !validation_loss.is_finite() {
+            return Err(Ended::NotFinite { epoch, batch: None });
+        }
+        if best_loss.is_none_or(|best| validation_loss < best) {
+            best_loss = Some(validation_loss);
+            state.best.copy_from_slice(&state.weights);
+        }
+        rates.tell(epoch, validation_loss);
+        ends = is_last(config, epoch, &mut patience, validation_loss);
+        state.curve.push(Epoch { train_loss, validation_loss, learning_rate });
+        if let ControlFlow::Break(why) = listener.epoch(&state) {
+            return Err(Ended::Broken(why));
+        }
+    }
+    Ok(state)
+}
+
+/// Has the allocator keep what a step frees for the next step.
+///
+/// The GNU allocator gives blocks above a threshold back to the system as soon as they are freed,
+/// and raises that threshold to the largest block that it has seen freed (`mallopt(3)`). Without
+/// this a step of two layers of 64 units spends a quarter of its time on page faults. Elsewhere it
+/// costs next to nothing.
+fn keep_freed_memory() {
+    drop(std::hint::black_box(vec![0_u8; 16 << 20]));
+}
+
+/// Tells early stopping an epoch's loss; `true` where training ends with it.
+fn is_last(config: &TrainConfig, epoch: u64, patience: &mut Patience, loss: f64) -> bool {
+    let stops = config.early_stopping.as_ref().is_some_and(|stopping| {
+        let waited = patience.tell(loss, stopping.min_delta);
+        waited > 0 && waited >= stopping.patience
+    });
+    stops || epoch >= config.epochs
+}
+
+/// One pass over the train windows in the epoch's own order; gives the mean loss of its windows.
+fn pass<B>(
+    config: &TrainConfig,
+    windows: &Windows,
+    state: &mut State,
+    epoch: u64,
+    rate: f64,
+    listener: &mut dyn Listener<B>,
+) -> Result<f64, Ended<B>> {
+    let parameters = config.network.parameters(windows.inputs());
+    let mut order = all(windows);
+    order.shuffle(&mut generator(config.seed, "order of windows", &[epoch]));
+    let mut gradient = vec![0.0; state.weights.len()];
+    let mut sum = 0.0;
+    for (number, batch) in (0..).zip(order.chunks(config.batch_size)) {
+        let loss = step(
+            config,
+            &parameters,
+            windows,
+            batch,
+            &state.weights,
+            [epoch, number],
+            &mut gradient,
+        );
+        if !loss.is_finite() {
+            return Err(Ended::NotFinite { epoch, batch: Some(number + 1) });
+        }
+        if let Some(limit) = config.gradient_clip {
+            clip(&mut gradient, limit);
+        }
+        config.optimizer.update(&mut state.moments, &mut state.weights, &gradient, rate);
+        sum += loss * batch.len() as f64;
+        if number % 64 == 63
+            && let ControlFlow::Break(why) = listener.tick(epoch)
+        {
+            return Err(Ended::Broken(why));
+        }
+    }
+    Ok(sum / order.len() as f64)
+}
+
+/// Fills `gradient` for one batch and gives its loss.
+fn step(
+    config: &TrainConfig,
+    parameters: &[Parameter],
+    windows: &Windows,
+    batch: &[usize],
+    weights: &[f32],
+    [epoch, number]: [u64; 2],
+    gradient: &mut [f32],
+) -> f64 {
+    let device = Device::flex().autodiff();
+    let (steps, rows) = (windows.spec().window, batch.len());
+    let masks = Masks::draw(&config.network, config.seed, [epoch, number], [steps, rows], &device);
+    let x = TensorData::new(windows.gather(batch), [steps, rows, windows.inputs()]);
+    let actual = TensorData::new(windows.gather_actual(batch), [rows, 1]);
+    let weights = Weights::new(parameters, weights, &device);
+    let predicted = weights.forward(Tensor::from_data(x, &device), Some(masks));
+    let loss = config.loss.of_tensors(predicted, Tensor::from_data(actual, &device));
+    let mut gradients = loss.backward();
+    weights.take_gradients(&mut gradients, gradient);
+    f64::from(loss.inner().into_scalar::<f32>())
+}
+
+/// Predicts the target of every window, in their order, in large batches.
+pub fn predict(network: &Network, weights: &[f32], windows: &Windows) -> Vec<f32> {
+    let device = Device::flex();
+    let parameters = network.parameters(windows.inputs());
+    let weights = Weights::new(&parameters, weights, &device);
+    let mut predictions = Vec::with_capacity(windows.len());
+    for batch in all(windows).chunks(PREDICTION_BATCH) {
+        let shape = [windows.spec().window, batch.len(), windows.inputs()];
+        let x = Tensor::from_data(TensorData::new(windows.gather(batch), shape), &device);
+        let predicted = weights.forward(x, None).into_data();
+        // The network's output is f32, as its weights are.
+        predictions.extend_from_slice(predicted.as_slice::<f32>().expect("an f32 prediction"));
+    }
+    predictions
+}
+
+fn all(windows: &Windows) -> Vec<usize> {
+    (0..windows.len()).collect()
+}
