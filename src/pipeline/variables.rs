@@ -13,7 +13,7 @@ use super::diagnostic::{Place, Problem, Sources, did_you_mean, listed};
 use super::node::{Data, Entry, Node};
 
 /// The prefixes of the references that a command stage resolves when it runs.
-pub(super) const COMMAND_PREFIXES: [&str; 3] = ["inputs.", "outputs.", "with."];
+const COMMAND_PREFIXES: [&str; 3] = ["inputs.", "outputs.", "with."];
 
 /// The variables of a pipeline by name.
 #[derive(Debug, Default)]
@@ -254,7 +254,7 @@ fn scalar_text(node: &Node) -> Option<String> {
 }
 
 /// Says whether a reference is one that a command stage resolves when it runs.
-pub(super) fn is_commands_own(name: &str) -> bool {
+fn is_commands_own(name: &str) -> bool {
     COMMAND_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
@@ -288,16 +288,6 @@ fn pieces(text: &str) -> Result<Vec<Piece<'_>>, &str> {
         pieces.push(Piece::Words(&text[words_start..]));
     }
     Ok(pieces)
-}
-
-/// Gives the references of a text that a command resolves when it runs.
-pub(super) fn commands_references(text: &str) -> Vec<&str> {
-    let pieces = pieces(text).unwrap_or_default();
-    let references = pieces.into_iter().filter_map(|piece| match piece {
-        Piece::Reference(name) if is_commands_own(name) => Some(name),
-        _ => None,
-    });
-    references.collect()
 }
 
 #[cfg(test)]
@@ -351,6 +341,5 @@ mod tests {
         assert_eq!(value, "do ${inputs.data} 3");
         assert_eq!(origin, ["n"]);
         assert_eq!(said, [""; 0]);
-        assert_eq!(commands_references(value.as_str().unwrap()), ["inputs.data"]);
     }
 }
