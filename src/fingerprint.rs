@@ -93,10 +93,8 @@ impl Manifest {
 
     /// Walks every field once, in a fixed order: the one definition of what identifies an action.
     fn fields(&self) -> Vec<(Field, Value)> {
-        let mut fields = vec![
-            (Field::Kind, self.kind.name().into()),
-            (Field::Version, self.version.into()),
-        ];
+        let mut fields =
+            vec![(Field::Kind, self.kind.name().into()), (Field::Version, self.version.into())];
         walk_params(&self.params, &mut Vec::new(), &mut fields);
         for (name, content) in &self.inputs {
             fields.push((Field::Input(name.clone()), content.to_value()));
@@ -325,7 +323,8 @@ mod tests {
     }
 
     fn params() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![any::<i32>().prop_map(Value::from), "[a-c.]{0,3}".prop_map(Value::from)];
+        let leaf =
+            prop_oneof![any::<i32>().prop_map(Value::from), "[a-c.]{0,3}".prop_map(Value::from)];
         leaf.prop_recursive(3, 12, 3, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),

@@ -178,7 +178,11 @@ pub fn explain(
 }
 
 /// Gives the differences from that earlier entry from which there are fewest; the latest of equals.
-fn nearest(manifest: &Manifest, earlier: &[Fingerprint], store: &Store) -> Option<Vec<DirtyReason>> {
+fn nearest(
+    manifest: &Manifest,
+    earlier: &[Fingerprint],
+    store: &Store,
+) -> Option<Vec<DirtyReason>> {
     earlier
         .iter()
         .filter_map(|fingerprint| store.entry(*fingerprint))

@@ -78,19 +78,20 @@ impl History {
                     serde_json::to_string(metrics).unwrap_or_default(),
                 ],
             ),
-            Event::TrialFinished { stage, number, params: point, value, outcome, seconds, .. } => self
-                .write(
-                    "INSERT INTO trials VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                    params![
-                        self.run,
-                        stage,
-                        i64::try_from(*number).unwrap_or(i64::MAX),
-                        serde_json::to_string(point).unwrap_or_default(),
-                        value,
-                        trial_name(*outcome),
-                        seconds,
-                    ],
-                ),
+            Event::TrialFinished {
+                stage, number, params: point, value, outcome, seconds, ..
+            } => self.write(
+                "INSERT INTO trials VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                params![
+                    self.run,
+                    stage,
+                    i64::try_from(*number).unwrap_or(i64::MAX),
+                    serde_json::to_string(point).unwrap_or_default(),
+                    value,
+                    trial_name(*outcome),
+                    seconds,
+                ],
+            ),
             Event::RunFinished { outcome, seconds, .. } => self.write(
                 "UPDATE runs SET outcome = ?1, seconds = ?2 WHERE id = ?3",
                 params![run_name(*outcome), seconds, self.run],
@@ -119,7 +120,8 @@ impl History {
 
     fn write(&self, sql: &str, values: impl rusqlite::Params) {
         let Some(connection) = &self.connection else { return };
-        let written = connection.prepare_cached(sql).and_then(|mut statement| statement.execute(values));
+        let written =
+            connection.prepare_cached(sql).and_then(|mut statement| statement.execute(values));
         if let Err(error) = written {
             tracing::warn!("cannot write the history: {error}");
         }

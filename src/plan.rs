@@ -53,10 +53,8 @@ impl<'p> Plan<'p> {
                 needed[node.index()] = true;
             }
         }
-        let graph = whole.filter_map(
-            |node, stage| needed[node.index()].then_some(*stage),
-            |_, ()| Some(()),
-        );
+        let graph = whole
+            .filter_map(|node, stage| needed[node.index()].then_some(*stage), |_, ()| Some(()));
         let nodes = graph.node_indices().map(|node| (graph[node].name.as_str(), node)).collect();
         let order = order(&graph);
         Ok(Plan { pipeline, order, graph, nodes })
@@ -88,10 +86,8 @@ fn graph(pipeline: &Pipeline) -> DiGraph<&Stage, ()> {
 
 /// Sorts the stages so that each stands after all that it needs; else as in the file.
 fn order<'p>(graph: &DiGraph<&'p Stage, ()>) -> Vec<&'p Stage> {
-    let mut missing: Vec<usize> = graph
-        .node_indices()
-        .map(|node| graph.neighbors_directed(node, Incoming).count())
-        .collect();
+    let mut missing: Vec<usize> =
+        graph.node_indices().map(|node| graph.neighbors_directed(node, Incoming).count()).collect();
     let mut ready: BTreeSet<NodeIndex> =
         graph.node_indices().filter(|node| missing[node.index()] == 0).collect();
     let mut order = Vec::with_capacity(graph.node_count());

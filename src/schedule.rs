@@ -144,9 +144,7 @@ impl Schedule {
             self.set(task, State::Checking);
             return Some(Step::Check(task));
         }
-        let startable = |task: &&TaskId| {
-            self.free > 0 || self.tasks[task.0].demand == Demand::None
-        };
+        let startable = |task: &&TaskId| self.free > 0 || self.tasks[task.0].demand == Demand::None;
         let task = self.queued.iter().find(startable).copied()?;
         let slots = match self.tasks[task.0].demand {
             Demand::None => 0,

@@ -254,7 +254,8 @@ impl Store {
         let mut candidates = Vec::new();
         for fingerprint in fingerprints.iter().filter(|one| !roots.contains(one)) {
             let Some(mut entry) = self.entry(*fingerprint) else { continue };
-            candidates.extend(entry.outputs.values().filter(|blob| !blob.dropped).map(|b| b.digest));
+            candidates
+                .extend(entry.outputs.values().filter(|blob| !blob.dropped).map(|b| b.digest));
             entry.outputs.values_mut().for_each(|blob| blob.dropped = true);
             self.put_entry(&entry)?;
         }

@@ -219,7 +219,8 @@ fn a_failure_says_why_and_what_was_skipped() {
         assert!(said.contains(word), "`{word}` is said: {said}");
     }
     let log = said.split_whitespace().find(|word| word.contains(".runner/logs/")).unwrap();
-    let log = log.trim_matches(|letter: char| !letter.is_alphanumeric() && letter != '.' && letter != '/');
+    let log = log
+        .trim_matches(|letter: char| !letter.is_alphanumeric() && letter != '.' && letter != '/');
     assert!(fs::read_to_string(project.root().join(log)).unwrap().contains("the reason"));
     assert_eq!(
         run(&project, &["failing.yaml", "--keep-going"]),

@@ -155,7 +155,8 @@ pub async fn run_command(job: Job) -> End {
 
 /// Takes the action's lock and makes its working folder, or says why there is nothing to run.
 fn begin(job: &Job) -> Result<lock::Lock, Box<End>> {
-    let failed = |error: StoreError| Box::new(End::Stopped(store_failure(&error), Curve::default()));
+    let failed =
+        |error: StoreError| Box::new(End::Stopped(store_failure(&error), Curve::default()));
     let lock = lock::try_action(&job.store.lock_path(job.fingerprint)).map_err(failed)?;
     let Some(lock) = lock else { return Err(Box::new(End::Busy)) };
     if job.force {
@@ -226,9 +227,7 @@ fn link_blob(folder: &Path, name: &str, input: &InputFile, blob: &Path) -> Resul
 }
 
 fn command_result(job: &Job) -> Result<Finished, Stop> {
-    let Params::Command(params) = &job.params else {
-        unreachable!("only a command ends as one")
-    };
+    let Params::Command(params) = &job.params else { unreachable!("only a command ends as one") };
     let Some(output) = &params.metrics else { return Ok(Finished::default()) };
     let file = &params.outputs[output];
     let metrics = process::read_metrics(&outputs_folder(job).join(file))?;
@@ -295,7 +294,9 @@ fn check_inputs(job: &Job) -> Result<(), Stop> {
 /// Keeps what a stopped action knew: a pruned one's curve, and a failure that would come again.
 fn remember(job: &Job, stop: &Stop, curve: &Curve) {
     let kept = match stop {
-        Stop::Pruned => files::write_sealed(&partial_curve_path(&job.store, job.fingerprint), curve),
+        Stop::Pruned => {
+            files::write_sealed(&partial_curve_path(&job.store, job.fingerprint), curve)
+        }
         Stop::Failed(failure) if failure.deterministic => job.store.put_entry(&Entry {
             manifest: job.manifest.clone(),
             outputs: BTreeMap::new(),
@@ -332,7 +333,9 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> Stop {
 }
 
 fn panicked_text(text: String) -> Stop {
-    Failure::new(format!("it panicked: {text}")).help("this is a bug of runner: please report it").into()
+    Failure::new(format!("it panicked: {text}"))
+        .help("this is a bug of runner: please report it")
+        .into()
 }
 
 /// Hears what a running kind says, passes it on, and answers whether to go on.

@@ -38,10 +38,12 @@ fn case() -> impl Strategy<Value = Case> {
             prop::collection::vec(0_usize..100, count),
             prop::option::weighted(0.2, 0..count),
         )
-            .prop_map(|(mut needs, demands, ends, jobs, keep_going, order, cancel_after)| {
-                needs[0].clear();
-                Case { needs, demands, ends, jobs, keep_going, order, cancel_after }
-            })
+            .prop_map(
+                |(mut needs, demands, ends, jobs, keep_going, order, cancel_after)| {
+                    needs[0].clear();
+                    Case { needs, demands, ends, jobs, keep_going, order, cancel_after }
+                },
+            )
     })
 }
 

@@ -86,7 +86,11 @@ impl Store {
         let aside = (1..)
             .map(|number| {
                 let mut name = path.as_os_str().to_owned();
-                name.push(if number == 1 { ".edited".to_owned() } else { format!(".edited-{number}") });
+                name.push(if number == 1 {
+                    ".edited".to_owned()
+                } else {
+                    format!(".edited-{number}")
+                });
                 PathBuf::from(name)
             })
             .find(|candidate| fs::symlink_metadata(candidate).is_err());

@@ -13,7 +13,12 @@ impl Store {
     ///
     /// [`StoreError::Convert`] where the file is no table, [`StoreError::Io`] where the store cannot
     /// be written.
-    pub fn converted(&self, file: &Path, digest: Digest, format: Format) -> Result<Digest, StoreError> {
+    pub fn converted(
+        &self,
+        file: &Path,
+        digest: Digest,
+        format: Format,
+    ) -> Result<Digest, StoreError> {
         let key = format!("{digest} as {} v{}", format.name(), data::CONVERTER_VERSION);
         let record = self.sharded("conversions", Digest::of(key.as_bytes()));
         if let Some(blob) = files::read_sealed::<Blob>(&record)

@@ -57,8 +57,11 @@ impl StatCache {
         if !self.changed {
             return Ok(());
         }
-        let mut records: Vec<(&PathBuf, &Record)> =
-            self.records.iter().filter(|(path, _)| path.to_str().is_some() && path.exists()).collect();
+        let mut records: Vec<(&PathBuf, &Record)> = self
+            .records
+            .iter()
+            .filter(|(path, _)| path.to_str().is_some() && path.exists())
+            .collect();
         records.sort_by_key(|(path, _)| *path);
         files::write_sealed(path, &records)?;
         self.changed = false;
@@ -96,7 +99,8 @@ impl StatCache {
 
 impl Record {
     fn new(metadata: &fs::Metadata, digest: Digest) -> Record {
-        let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+        let nanoseconds =
+            |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
         Record {
             size: metadata.len(),
             mtime: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
