@@ -17,33 +17,51 @@ const STEPS: usize = 100;
 
 fn main() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    for (units, window) in
-        [(vec![64, 64], 24), (vec![64, 64], 1), (vec![128], 24), (vec![32], 24), (vec![16], 24)]
-    {
+    for window in [24, 1] {
         let train = windows(&folder.path().join("train.parquet"), window, BATCH * STEPS);
         let validation = windows(&folder.path().join("validation.parquet"), window, 1);
-        let config = TrainConfig {
-            network: Network::Lstm { units: units.clone(), dropout: 0.2 },
-            optimizer: Optimizer::default(),
-            schedule: Schedule::default(),
-            warmup_epochs: 0,
-            loss: Loss::Mse,
-            gradient_clip: None,
-            early_stopping: None,
-            batch_size: BATCH,
-            epochs: 12,
-            seed: 7,
-        };
-        let mut watch = Watch { started: Instant::now(), steps: Vec::new() };
-        let state = State::new(&config, train.inputs());
-        let ended = trainer::train::<()>(&config, &train, &validation, state, &mut watch);
-        ended.expect("a training to its end");
-        // The first epoch warms up.
-        let mut steps = watch.steps.split_off(1);
-        steps.sort_unstable_by(f64::total_cmp);
-        let (least, median) = (steps[0], steps[steps.len() / 2]);
-        println!("units {units:?}, {window:>2} steps: median {median:.3} ms, least {least:.3} ms");
+        for units in [vec![64, 64], vec![128], vec![64], vec![32], vec![16]] {
+            let alone = measure(&units, &train, &validation);
+            let [beside, _] = std::thread::scope(|scope| {
+                [(); 2]
+                    .map(|()| scope.spawn(|| measure(&units, &train, &validation)))
+                    .map(|thread| thread.join().expect("a measurement"))
+            });
+            println!(
+                "units {units:?}, {window:>2} steps: {alone:.3} ms alone, {beside:.3} ms beside another"
+            );
+        }
+        let network = Network::Lstm { units: vec![64, 64], dropout: 0.0 };
+        let weights = network.initial(train.inputs(), 7);
+        let started = Instant::now();
+        let predictions = trainer::predict(&network, &weights, &train).len() as f64;
+        let time = 1e6 * started.elapsed().as_secs_f64() / predictions;
+        println!("a prediction of units [64, 64], {window:>2} steps: {time:.2} microseconds");
     }
+}
+
+/// Gives the median time of a step, in milliseconds.
+fn measure(units: &[usize], train: &Windows, validation: &Windows) -> f64 {
+    let config = TrainConfig {
+        network: Network::Lstm { units: units.to_vec(), dropout: 0.2 },
+        optimizer: Optimizer::default(),
+        schedule: Schedule::default(),
+        warmup_epochs: 0,
+        loss: Loss::Mse,
+        gradient_clip: None,
+        early_stopping: None,
+        batch_size: BATCH,
+        epochs: 12,
+        seed: 7,
+    };
+    let mut watch = Watch { started: Instant::now(), steps: Vec::new() };
+    let state = State::new(&config, train.inputs());
+    let ended = trainer::train::<()>(&config, train, validation, state, &mut watch);
+    ended.expect("a training to its end");
+    // The first epoch warms up.
+    let mut steps = watch.steps.split_off(1);
+    steps.sort_unstable_by(f64::total_cmp);
+    steps[steps.len() / 2]
 }
 
 /// Makes `count` windows of 17 random features and the target's history.

@@ -10,7 +10,11 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::pipeline::{self, Invalid, Look, Pipeline};
+use crate::freshness::{self, Freshness};
+use crate::history::History;
+use crate::pipeline::{self, Invalid, Look, Pipeline, Stage};
+use crate::plan::Plan;
+use crate::store::Store;
 
 pub mod check;
 pub mod completions;
@@ -55,7 +59,7 @@ pub enum Command {
     /// Run a pipeline: what changed, and what depends on it
     Run(run::Run),
     /// Show what would run, what is cached, and why; write nothing
-    Plan(plan::Plan),
+    Plan(self::plan::Plan),
     /// Explain in full why a stage would run
     Why(why::Why),
     /// Report every mistake of a pipeline file
@@ -196,6 +200,35 @@ impl Session<'_> {
         let _ = self.err.write_all(text.as_bytes());
         exit
     }
+}
+
+/// Makes the plan for the stages that the command line names.
+///
+/// # Errors
+///
+/// [`Error::Usage`] where one of them is no stage.
+fn plan_of<'p>(pipeline: &'p Pipeline, stages: &[String]) -> Result<Plan<'p>, Error> {
+    Plan::new(pipeline, stages).map_err(|unknown| {
+        let message = unknown.to_string();
+        Error::usage(message, unknown.help)
+    })
+}
+
+/// Judges the stages that the command line names, with all that they need; writes nothing.
+///
+/// # Errors
+///
+/// [`Error::Usage`] where one of them is no stage, [`Error::Internal`] where an input cannot be read.
+fn judge<'p>(
+    pipeline: &'p Pipeline,
+    stages: &[String],
+    session: &Session<'_>,
+) -> Result<Vec<(&'p Stage, Freshness)>, Error> {
+    let plan = plan_of(pipeline, stages)?;
+    let store = Store::open(&session.root.join(".runner"));
+    let history = History::look(&store.path("history.sqlite"));
+    freshness::of_plan(&plan, &session.root, &store, &history)
+        .map_err(|error| Error::internal(error.to_string()))
 }
 
 fn said(message: &str, help: Option<&str>) -> String {

@@ -1,10 +1,15 @@
 //! `runner run`: runs what changed, and what depends on it.
 
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::{Error, Exit, PipelineArguments, Session};
+use crate::event::RunOutcome;
+use crate::executor::{self, Options};
+use crate::pipeline::Stage;
+use crate::report::{self, Format};
 
 /// The arguments of `runner run`.
 #[derive(Args, Debug)]
@@ -26,20 +31,7 @@ pub struct Run {
     pub keep_going: bool,
     /// How to report what happens.
     #[arg(long, value_enum, default_value = "auto")]
-    pub format: RunFormat,
-}
-
-/// How a run is reported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum RunFormat {
-    /// Bars on a terminal, plain lines elsewhere.
-    Auto,
-    /// A bar for each running stage.
-    Bars,
-    /// A line for each event.
-    Plain,
-    /// A JSON object a line.
-    Json,
+    pub format: Format,
 }
 
 /// Runs the pipeline.
@@ -48,6 +40,27 @@ pub enum RunFormat {
 ///
 /// Every mistake of the file, and what the executor cannot go on from.
 pub fn run(arguments: &Run, session: &mut Session<'_>) -> Result<Exit, Error> {
-    let _pipeline = session.load(&arguments.pipeline)?;
-    Err(Error::internal("`run` is not joined to the executor yet"))
+    let pipeline = session.load(&arguments.pipeline)?;
+    let plan = super::plan_of(&pipeline, &arguments.stages)?;
+    let named =
+        |stage: &&&Stage| arguments.stages.is_empty() || arguments.stages.contains(&stage.name);
+    let forced = plan.order.iter().filter(named).map(|stage| stage.name.clone());
+    let options = Options {
+        jobs: arguments.jobs.map_or_else(cpus, NonZeroUsize::get),
+        keep_going: arguments.keep_going,
+        force: if arguments.force { forced.collect() } else { HashSet::new() },
+    };
+    let mut reporter = report::reporter(arguments.format);
+    let outcome = executor::run(&plan, &session.root, &options, &mut |event| reporter.event(event))
+        .map_err(|error| Error::internal(error.to_string()))?;
+    Ok(match outcome {
+        RunOutcome::Done => Exit::Done,
+        RunOutcome::Failed => Exit::Failed,
+        RunOutcome::Interrupted => Exit::Interrupted,
+    })
+}
+
+/// Gives the CPUs that this process may use.
+fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }

@@ -3,6 +3,7 @@
 use burn::Tensor;
 use burn::backend::TensorData;
 use burn::tensor::Device;
+use pulp::Arch;
 use rand::Rng;
 
 use super::Network;
@@ -43,13 +44,17 @@ impl Masks {
 
 /// Makes a mask of pairs of random bytes, each a number below 65536 that drops or keeps a value.
 fn kept(bytes: &[u8], rate: f64) -> Vec<f32> {
-    let threshold = (rate * 65_536.0).round() as u32;
-    let kept = (1.0 / (1.0 - f64::from(threshold) / 65_536.0)) as f32;
-    let value = |pair: &[u8]| {
-        let number = u32::from(pair[0]) | u32::from(pair[1]) << 8;
-        if number < threshold { 0.0 } else { kept }
-    };
-    bytes.chunks_exact(2).map(value).collect()
+    let threshold = (rate * 65_536.0).round();
+    let kept = (65_536.0 / (65_536.0 - threshold)) as f32;
+    let threshold = threshold as u16;
+    let (pairs, _) = bytes.as_chunks();
+    let mut values = vec![0.0; pairs.len()];
+    Arch::new().dispatch(|| {
+        for (value, pair) in values.iter_mut().zip(pairs) {
+            *value = if u16::from_le_bytes(*pair) < threshold { 0.0 } else { kept };
+        }
+    });
+    values
 }
 
 #[cfg(test)]

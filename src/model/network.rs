@@ -122,10 +122,8 @@ struct LstmWeights {
 impl Weights {
     /// Makes tensors of flat parameters; on an autodiff device they are leaves of the graph.
     pub fn new(parameters: &[Parameter], values: &[f32], device: &Device) -> Weights {
-        let (dense, layers) = parameters.split_at_checked(parameters.len() - 2).map_or_else(
-            || unreachable!("every network ends with a dense layer"),
-            |(layers, dense)| (dense, layers),
-        );
+        // Every network ends with the two parameters of its dense layer.
+        let (layers, dense) = parameters.split_at(parameters.len() - 2);
         let layers = layers.chunks_exact(3).map(|layer| LstmWeights {
             kernel: leaf(&layer[0], values, device),
             recurrent: leaf(&layer[1], values, device),

@@ -11,7 +11,8 @@ use indexmap::IndexMap;
 use super::diagnostic::{Place, Problem, Sources, did_you_mean};
 use super::draft::Draft;
 use super::inputs::Wiring;
-use super::tree::{self, Data, Node};
+use super::node::{Data, Node};
+use super::tree;
 use super::variables::Variables;
 use super::{Invalid, Loaded, Pipeline, Severity, SourceFile, Stage};
 use super::{commands, cycle, draft, exports, inputs, set, tuning};
@@ -72,7 +73,7 @@ fn top(
     match node.data {
         Data::Map(_) => {}
         Data::Null => {
-            problems.push(Problem::new(node.place, "the file is empty").help(EXAMPLE));
+            problems.push(Problem::new(Place::new(0, 0, 0), "the file is empty").help(EXAMPLE));
             return None;
         }
         _ => {

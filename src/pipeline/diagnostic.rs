@@ -187,7 +187,11 @@ impl Diagnostic {
             .without_syntax_highlighting()
             .with_context_lines(CONTEXT);
         let mut drawn = String::new();
-        if handler.render_report(&mut drawn, self).is_err() {
+        let mut shown = self.clone();
+        if !look.unicode {
+            shown.help = shown.help.map(|help| help.replace('…', "..."));
+        }
+        if handler.render_report(&mut drawn, &shown).is_err() {
             return format!("{self}\n");
         }
         // The handler indents the message and closes each frame; a list of messages reads better
@@ -295,7 +299,8 @@ pub(super) fn nearest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    let allowed = 1 + word.chars().count() / 4;
+    let length = word.chars().count();
+    let allowed = (1 + length / 4).min(length.saturating_sub(1));
     let lower = word.to_lowercase();
     candidates
         .into_iter()
@@ -317,11 +322,7 @@ pub(super) fn did_you_mean<'a>(
         Some(candidate) => format!("did you mean `{candidate}`?"),
         None => {
             let list = listed(candidates);
-            if list.is_empty() {
-                format!("there is no {known}")
-            } else {
-                format!("{known}: {list}")
-            }
+            if list.is_empty() { "there are none".to_owned() } else { format!("{known}: {list}") }
         }
     }
 }

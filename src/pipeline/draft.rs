@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::Options;
 use super::check::{NAMES, is_name};
 use super::diagnostic::{Place, Problem, Sources, did_you_mean};
+use super::node::{Data, Entry, Node};
 use super::schema::schemas;
-use super::tree::{Data, Entry, Node};
 use super::variables::Variables;
 use super::walk::Walk;
 use crate::stage::{OutputSpec, ParamIssue, Params, StageKind};
@@ -110,7 +110,9 @@ impl<'a> Draft<'a> {
     /// Makes a problem of a mistake in the params.
     pub fn param_problem(&self, issue: ParamIssue) -> Problem {
         let message = format!("{}: {}", self.subject(), issue.message);
-        Problem::new(self.param_place(&issue.path), message).maybe_help(issue.help)
+        let help =
+            issue.help.unwrap_or_else(|| "`runner schema --markdown` explains it".to_owned());
+        Problem::new(self.param_place(&issue.path), message).help(help)
     }
 }
 
@@ -206,7 +208,10 @@ fn params(draft: &Draft<'_>, kind: StageKind, problems: &mut Vec<Problem>) -> Op
         // What the schema lets through and the type does not: said in serde's words.
         Err(error) => {
             let message = format!("the params of {} do not fit: {error}", draft.subject());
-            problems.push(Problem::new(draft.field_place("params"), message));
+            problems.push(
+                Problem::new(draft.field_place("params"), message)
+                    .help("`runner schema --markdown` lists all params"),
+            );
             None
         }
     }

@@ -8,8 +8,8 @@ use indexmap::IndexMap;
 use super::check::Checks;
 use super::diagnostic::{Place, Problem, did_you_mean};
 use super::draft::Draft;
-use super::inputs::within;
-use super::tree::{Data, Entry};
+use super::node::{Data, Entry};
+use super::references::within;
 use super::{Export, Format};
 use crate::stage::OutputSpec;
 

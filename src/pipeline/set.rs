@@ -4,7 +4,8 @@
 //! own words. Knows nothing of kinds: a param that the kind does not know is found by the walk.
 
 use super::diagnostic::{Place, Problem, Sources, did_you_mean};
-use super::tree::{self, Data, Entry, Node};
+use super::node::{Data, Entry, Node};
+use super::tree;
 
 /// The `--set`s of a command line, read.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::diagnostic::{Place, Problem, Sources, did_you_mean, listed};
-use super::tree::{Data, Entry, Node};
+use super::node::{Data, Entry, Node};
 
 /// The prefixes of the references that a command stage resolves when it runs.
 pub(super) const COMMAND_PREFIXES: [&str; 3] = ["inputs.", "outputs.", "with."];

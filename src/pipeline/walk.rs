@@ -7,9 +7,9 @@
 use serde_json::{Number, Value};
 
 use super::diagnostic::{Place, Problem, did_you_mean, listed};
+use super::node::{Data, Entry, Node};
 use super::schema::Schemas;
 use super::shape::{Shape, describe, shape};
-use super::tree::{Data, Entry, Node};
 
 /// A walk over the params of one stage.
 pub(super) struct Walk<'a> {
@@ -29,20 +29,23 @@ struct Spot<'a> {
     node: &'a Node,
     /// Which variant of a tagged map its fields belong to, as the end of a sentence about them.
     variant: String,
+    /// What the nearest documented field around it is for: a way out where there is no better.
+    doc: String,
 }
 
 impl<'a> Spot<'a> {
     fn below(&self, key: &str, place: Place, node: &'a Node) -> Spot<'a> {
         let dot = if self.path.is_empty() { "" } else { "." };
         let path = format!("{}{dot}{key}", self.path);
-        Spot { path, key: place, node, variant: String::new() }
+        Spot { path, key: place, node, variant: String::new(), doc: self.doc.clone() }
     }
 }
 
 impl Walk<'_> {
     /// Checks `params` whole; `key` is where the word `params` stands, or what stands for it.
     pub fn params(&mut self, node: &Node, key: Place, schema: &Value) {
-        self.value(&Spot { path: String::new(), key, node, variant: String::new() }, schema);
+        let doc = "write `params: { name: value }`".to_owned();
+        self.value(&Spot { path: String::new(), key, node, variant: String::new(), doc }, schema);
     }
 
     fn value(&mut self, spot: &Spot<'_>, schema: &Value) {
@@ -75,7 +78,7 @@ impl Walk<'_> {
             Data::Text(_) => self.wrong_type(
                 spot,
                 "`true` or `false`",
-                Some("write it without quotes, as `true` or `false`".into()),
+                Some("only `true` and `false` are booleans, without quotes".into()),
             ),
             _ => self.wrong_type(spot, "`true` or `false`", None),
         }
@@ -132,7 +135,7 @@ impl Walk<'_> {
         };
         if schema["minLength"].as_u64().is_some_and(|least| (text.chars().count() as u64) < least) {
             let message = format!("{} must not be empty", self.name(&spot.path));
-            self.problems.push(Problem::new(spot.node.place, message));
+            self.problems.push(Problem::new(spot.node.place, message).help(&spot.doc));
         }
     }
 
@@ -148,7 +151,7 @@ impl Walk<'_> {
         if few || many {
             let expected = describe(schema, self.schemas);
             let message = format!("{} must be {expected}, not of {length}", self.name(&spot.path));
-            self.problems.push(Problem::new(spot.node.place, message));
+            self.problems.push(Problem::new(spot.node.place, message).help(&spot.doc));
         }
         for (index, item) in items.iter().enumerate() {
             self.value(&spot.below(&index.to_string(), item.place, item), &schema["items"]);
@@ -162,10 +165,13 @@ impl Walk<'_> {
         let known = schema["properties"].as_object();
         if schema["minProperties"].as_u64().is_some_and(|least| (entries.len() as u64) < least) {
             let message = format!("{} must not be empty", self.name(&spot.path));
-            self.problems.push(Problem::new(spot.key, message).maybe_help(documented(schema)));
+            self.problems.push(Problem::new(spot.key, message).help(&spot.doc));
         }
         for entry in entries {
-            let below = spot.below(&entry.key, entry.place, &entry.value);
+            let mut below = spot.below(&entry.key, entry.place, &entry.value);
+            if let Some(doc) = known.and_then(|known| documented(known.get(&entry.key)?)) {
+                below.doc = format!("`{}`: {doc}", entry.key);
+            }
             match (known.and_then(|known| known.get(&entry.key)), &schema["additionalProperties"]) {
                 (Some(property), _) => self.value(&below, property),
                 (None, Value::Bool(false)) => self.unknown_field(spot, entry, schema),
@@ -294,7 +300,8 @@ impl Walk<'_> {
             format!("{} must be {expected}, not {}", self.name(&spot.path), spot.node.describe());
         let empty = matches!(spot.node.data, Data::Null);
         let place = if empty { spot.key } else { spot.node.place };
-        self.problems.push(Problem::new(place, message).maybe_help(help));
+        self.problems
+            .push(Problem::new(place, message).help(help.unwrap_or_else(|| spot.doc.clone())));
     }
 
     /// Names a value in a sentence.

@@ -21,6 +21,7 @@ pub fn reason(reason: &DirtyReason) -> String {
     match reason {
         DirtyReason::NeverRan => "never ran before".to_owned(),
         DirtyReason::Forced => "forced by --force".to_owned(),
+        DirtyReason::EntryMissing => "its result is no longer in the store".to_owned(),
         DirtyReason::ParamChanged { path, old, new, variables } => {
             let (old, new) = (value(old, Digits::All), value(new, Digits::All));
             format!("param {path} changed: {old} -> {new}{}", from_variables(variables))

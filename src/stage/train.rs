@@ -202,6 +202,9 @@ pub fn run(params: &Params, context: &Context<'_>) -> Result<Finished, Stop> {
     for (epoch, done) in (1..).zip(&state.curve) {
         reporter.report(epoch, done)?;
     }
+    if let ControlFlow::Break(stop) = reporter.tick(state.curve.len() as u64 + 1) {
+        return Err(stop);
+    }
     let state = trainer::train(&config, &windows, &validation, state, &mut reporter)
         .map_err(|ended| stop(ended, params))?;
     let (epoch, weights) = state.result(params.early_stopping.as_ref());

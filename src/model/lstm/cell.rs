@@ -219,3 +219,57 @@ fn quarters_mut(values: &mut [f32]) -> [&mut [f32]; 4] {
     let ((a, b), (c, d)) = (front.split_at_mut(quarter), back.split_at_mut(quarter));
     [a, b, c, d]
 }
+
+#[cfg(test)]
+mod tests {
+    use pulp::Scalar;
+
+    use super::*;
+
+    const UNITS: usize = 37;
+
+    /// Runs one row of `UNITS` units whose gates are all `z`, by the best instruction set and by
+    /// none; gives gates, cells and hidden states of both.
+    fn both(z: f32) -> [Vec<f32>; 2] {
+        let run = |with: fn(Forward<'_>)| {
+            let mut gates = vec![z; 4 * UNITS];
+            let (mut cells, mut hidden) = (vec![0.0; UNITS], vec![0.0; UNITS]);
+            with(Forward {
+                bias: &[0.0; 4 * UNITS],
+                gates: &mut gates,
+                before: Some(&[0.5; UNITS]),
+                cells: &mut cells,
+                hidden: &mut hidden,
+            });
+            [gates, cells, hidden].concat()
+        };
+        [run(forward), run(|update| update.with_simd(Scalar::new()))]
+    }
+
+    #[test]
+    fn gates_cells_and_states_are_right_over_the_whole_range() {
+        for step in -200..=200 {
+            let z = step as f32 * 0.1;
+            let wide = f64::from(z);
+            let sigmoid = 1.0 / (1.0 + (-wide).exp());
+            let cell = sigmoid * 0.5 + sigmoid * wide.tanh();
+            let expected = [sigmoid, sigmoid, wide.tanh(), sigmoid, cell, sigmoid * cell.tanh()];
+            for values in both(z) {
+                for (index, value) in values.iter().enumerate() {
+                    let expected = expected[index / UNITS];
+                    assert!((f64::from(*value) - expected).abs() < 1e-6, "{z} {index}: {value}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_extremes_saturate_and_nan_stays() {
+        for values in [both(1e30), both(f32::INFINITY), both(f32::MIN)].concat() {
+            assert!(values.iter().all(|value| value.abs() <= 1.5), "{values:?}");
+        }
+        for values in both(f32::NAN) {
+            assert!(values.iter().all(|value| value.is_nan()), "{values:?}");
+        }
+    }
+}

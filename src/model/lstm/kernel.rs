@@ -106,7 +106,10 @@ pub fn backward(
 ) {
     let Shape { steps, batch, inputs, units } = shape;
     let (width, block) = (4 * units, batch * units);
-    let recurrent = Matrix::new(forward.w_recurrent, units, width).transposed();
+    // A product reads its right side's columns fastest where each lies in one piece; turned once,
+    // the weights need not be packed again at each step.
+    let turned = turned(forward.w_recurrent, units, width);
+    let recurrent = Matrix::new(&turned, width, units);
     let mut from_later = vec![0.0; block];
     let mut cell_gradient = vec![0.0; block];
     for step in (0..steps).rev() {
@@ -141,6 +144,17 @@ fn at_step(sequence: &mut [f32], step: usize, block: usize) -> (Option<&[f32]>, 
     let (earlier, rest) = sequence.split_at_mut(step * block);
     let before = (step > 0).then(|| &earlier[(step - 1) * block..]);
     (before, &mut rest[..block])
+}
+
+/// Copies the row-major `[rows, columns]` to `[columns, rows]`.
+fn turned(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let mut turned = vec![0.0; values.len()];
+    for (row, values) in values.chunks_exact(columns).enumerate() {
+        for (column, &value) in values.iter().enumerate() {
+            turned[column * rows + row] = value;
+        }
+    }
+    turned
 }
 
 /// A view of a slice as a matrix.

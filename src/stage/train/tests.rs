@@ -163,6 +163,41 @@ fn a_seed_gives_its_bits_and_another_seed_others() {
 }
 
 #[test]
+fn other_trainings_beside_it_change_no_bit() {
+    let project = &Project::new(1.0);
+    let run = |seed: u64, checkpoint: &str| {
+        project.run(&params(json!({ "seed": seed })), checkpoint, &Heard::default()).unwrap()
+    };
+    let alone: Vec<Outputs> = (0..4).map(|seed| run(seed, &format!("alone {seed}"))).collect();
+    let beside: Vec<Outputs> = std::thread::scope(|scope| {
+        let start = |seed| scope.spawn(move || run(seed, &format!("beside {seed}")));
+        let threads: Vec<_> = (0..4).map(start).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(alone == beside, "a training's bits depend on others beside it");
+}
+
+/// Whoever changes these bumps the kind's `VERSION`. Weights differ in their last bits between
+/// instruction sets, so the curve is compared to three digits.
+#[test]
+fn the_results_are_those_of_this_version() {
+    assert_eq!(VERSION, 1);
+    let (_, metrics) = Project::new(1.0).run(&params(json!({})), "c", &Heard::default()).unwrap();
+    let expected = [
+        ("best_epoch", 4.0),
+        ("epochs", 4.0),
+        ("parameters", 751.0),
+        ("train_loss", 0.0383),
+        ("validation_loss", 0.018_66),
+    ];
+    for ((name, value), (expected_name, expected)) in metrics.iter().zip(expected) {
+        assert_eq!(name, expected_name);
+        assert!((value / expected - 1.0).abs() < 1e-3, "{name}: {value}, not {expected}");
+    }
+    assert_eq!(metrics.len(), expected.len());
+}
+
+#[test]
 fn a_stopped_training_goes_on_to_the_bits_of_an_undisturbed_one() {
     let project = Project::new(1.0);
     let params = params(json!({}));
@@ -174,7 +209,7 @@ fn a_stopped_training_goes_on_to_the_bits_of_an_undisturbed_one() {
     // Stopped by a study after epoch 1, in the middle of epoch 3, and after the last.
     let pruned = Heard { stop: Some((1, Stop::Pruned)), ..Heard::default() };
     assert_eq!(project.run(&params, "part", &pruned), Err(Stop::Pruned));
-    let cancelled = Heard { cancel_at: Some(4), ..Heard::default() };
+    let cancelled = Heard { cancel_at: Some(5), ..Heard::default() };
     assert_eq!(project.run(&params, "part", &cancelled), Err(Stop::Cancelled));
     let steps = cancelled.steps.into_inner().unwrap();
     assert_eq!(steps.len(), 2, "the count that broke was within epoch 3");
