@@ -290,16 +290,6 @@ fn pieces(text: &str) -> Result<Vec<Piece<'_>>, &str> {
     Ok(pieces)
 }
 
-/// Gives the references of a text that a command resolves when it runs.
-pub(super) fn commands_references(text: &str) -> Vec<&str> {
-    let pieces = pieces(text).unwrap_or_default();
-    let references = pieces.into_iter().filter_map(|piece| match piece {
-        Piece::Reference(name) if is_commands_own(name) => Some(name),
-        _ => None,
-    });
-    references.collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -351,6 +341,5 @@ mod tests {
         assert_eq!(value, "do ${inputs.data} 3");
         assert_eq!(origin, ["n"]);
         assert_eq!(said, [""; 0]);
-        assert_eq!(commands_references(value.as_str().unwrap()), ["inputs.data"]);
     }
 }

@@ -41,7 +41,6 @@ pub fn reason(reason: &DirtyReason) -> String {
         DirtyReason::VersionChanged { old, new } => {
             format!("this runner computes the kind in another way: version {old} -> {new}")
         }
-        DirtyReason::EntryMissing => "its result is no longer in the store".to_owned(),
         DirtyReason::OutputMissing { output } => {
             format!("output {output} is no longer in the store")
         }
