@@ -10,15 +10,26 @@ use serde::{Deserialize, Serialize};
 
 mod convert;
 mod csv;
+pub mod encode;
 mod error;
+pub mod fill;
+pub mod fit;
+pub mod lambda;
+pub mod look;
 pub mod parallel;
+pub mod sample;
 pub mod source;
+pub mod split;
 pub mod table;
+pub mod time;
+pub mod transform;
+mod values;
 pub mod window;
 pub mod writer;
 
 pub use convert::{CONVERTER_VERSION, convert};
 pub use error::DataError;
+pub use transform::Transform;
 
 /// A format of tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -31,6 +42,14 @@ pub enum Format {
 }
 
 impl Format {
+    /// Gives the format's word, which is also its files' ending.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Csv => "csv",
+            Format::Parquet => "parquet",
+        }
+    }
+
     /// Finds the format that a file's ending names.
     pub fn from_extension(path: &Path) -> Option<Format> {
         let ending = path.extension()?.to_str()?;
@@ -73,19 +92,32 @@ pub enum Scale {
     None,
 }
 
-/// What happens to a row with a missing or non-finite value.
+/// What happens to a row with a missing or non-finite value; under all but `drop`, a missing time
+/// or series is an error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Missing {
     /// The stage fails and names the row and the column.
     #[default]
     Error,
-    /// The row is left out.
+    /// The row is left out, before the split is made.
     Drop,
-    /// The column's mean over the train rows stands in.
+    /// The column's mean over the train rows stands in; a missing category is an error.
     Mean,
-    /// The series' last value before the gap stands in; a gap at its start is an error.
+    /// The series' last value before the gap stands in; a gap at its start is an error. The rows of
+    /// each series must be in order of time in the file.
     ForwardFill,
+}
+
+/// What happens to a category that the train rows do not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Unseen {
+    /// The stage fails and names it.
+    #[default]
+    Error,
+    /// All of the column's features are 0.
+    Zero,
 }
 
 /// The unit of a numeric time column; date strings need none.
@@ -119,9 +151,10 @@ pub struct TimeColumn {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "by", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Split {
-    /// By time: the earliest rows train, the latest test; the cut is the same for every series.
+    /// By time: the earliest rows train, the latest test. The cut is the same time for every series,
+    /// and rows of one time are never parted.
     Time {
-        /// The share of the time span that trains.
+        /// The share of all rows that trains.
         #[schemars(range(min = 0.0, max = 1.0))]
         train: f64,
         /// The share that validates.
@@ -141,7 +174,7 @@ pub enum Split {
         /// Rows that test.
         test: u64,
     },
-    /// At random by row, each row alone; for rows that do not depend on their neighbours.
+    /// At random by row, in exact shares; for rows that do not depend on their neighbours.
     Random {
         /// The share of the rows that trains.
         #[schemars(range(min = 0.0, max = 1.0))]

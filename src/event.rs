@@ -20,7 +20,7 @@ pub enum Event {
     RunStarted { pipeline: String, stages: Vec<String>, jobs: usize },
     /// A stage begins to run, for these reasons.
     StageStarted { stage: String, kind: StageKind, reasons: Vec<DirtyReason> },
-    /// `done` of `total` units (rows, epochs, trials) of a stage are done.
+    /// `done` of `total` units (rows, epochs, steps) of a stage are done; a total of 0 is unknown.
     StageProgress {
         stage: String,
         unit: &'static str,
@@ -76,7 +76,7 @@ pub enum Event {
 }
 
 /// How a stage ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It ran to its end.

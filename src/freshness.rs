@@ -1,1 +1,263 @@
-//! To come.
+//! Plan + store + history -> what is fresh, what is dirty and why; serves plan, why and run alike.
+//!
+//! A stage's manifest can be made once the content of all its inputs is known. It is fresh where
+//! the store has the entry of that manifest and every output's bytes; else the reasons say what is
+//! otherwise than in the nearest earlier entry of that stage.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::data;
+use crate::fingerprint::{Digest, DirtyReason, Fingerprint, InputContent, Manifest};
+use crate::history::History;
+use crate::pipeline::{Pipeline, Source, Stage};
+use crate::plan::Plan;
+use crate::stage::Params;
+use crate::store::{Entry, Store};
+
+/// What a plan and the store say of a stage.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Freshness {
+    /// The store has its outputs.
+    Fresh(Box<Entry>),
+    /// It must run, for these reasons.
+    Dirty(Vec<DirtyReason>),
+    /// It may have to run: a stage above must, and might give other outputs.
+    Maybe(Vec<DirtyReason>),
+}
+
+/// What the store has of an action.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Found {
+    /// Its entry, with the bytes of every output.
+    Fresh(Box<Entry>),
+    /// Its entry, without the bytes of some outputs.
+    Troubled(Vec<DirtyReason>),
+    /// Nothing.
+    Absent,
+}
+
+/// An input's file could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("stage `{stage}`: cannot read its input `{input}`, `{path}`: {source}", path = path.display())]
+pub struct UnreadableInput {
+    /// The stage.
+    pub stage: String,
+    /// The input's name.
+    pub input: String,
+    /// The file.
+    pub path: PathBuf,
+    /// Why it cannot be read.
+    pub source: io::Error,
+}
+
+/// The digests of the outputs of stages that are done, by stage and output.
+pub type OutputDigests = HashMap<(String, String), Digest>;
+
+/// The digests of the files that a stage reads, by the input's full name.
+pub type InputDigests = BTreeMap<String, Digest>;
+
+/// Gives the content of each input of a stage: outputs from `done`, files by the stat cache. `None`
+/// where a stage above is not done.
+///
+/// # Errors
+///
+/// [`UnreadableInput`] where a file of the user's cannot be read.
+pub fn input_digests(
+    stage: &Stage,
+    root: &Path,
+    store: &Store,
+    done: &OutputDigests,
+) -> Result<Option<InputDigests>, UnreadableInput> {
+    let mut digests = BTreeMap::new();
+    for (name, input) in &stage.inputs {
+        let digest = match &input.from {
+            Source::Output { stage, output } => match done.get(&(stage.clone(), output.clone())) {
+                Some(digest) => *digest,
+                None => return Ok(None),
+            },
+            Source::File(file) => {
+                let path = root.join(file);
+                store.digest(&path).map_err(|source| UnreadableInput {
+                    stage: stage.name.clone(),
+                    input: name.clone(),
+                    path,
+                    source,
+                })?
+            }
+        };
+        digests.insert(name.clone(), digest);
+    }
+    Ok(Some(digests))
+}
+
+/// Makes the manifest of a stage from the content of its inputs.
+pub fn manifest(pipeline: &Pipeline, stage: &Stage, digests: &InputDigests) -> Manifest {
+    let Params::Tune(params) = &stage.params else {
+        return action_manifest(&stage.params, stage, digests);
+    };
+    let base = &pipeline.stages[&params.stage];
+    let mut own = stage.params.to_value();
+    // The base enters whole, by what it does: its name decides nothing.
+    if let Value::Object(fields) = &mut own {
+        fields.remove("stage");
+    }
+    Manifest {
+        kind: stage.kind(),
+        version: stage.kind().version(),
+        params: own,
+        inputs: BTreeMap::new(),
+        env: BTreeMap::new(),
+        base: Some(Box::new(action_manifest(&base.params, stage, digests))),
+    }
+}
+
+/// Makes the manifest of an action with these params on the inputs of `stage`: the stage itself, or
+/// a trial of it.
+pub fn action_manifest(params: &Params, stage: &Stage, digests: &InputDigests) -> Manifest {
+    let content = |(name, digest): (&String, &Digest)| {
+        let format = stage.inputs[name].format.map(|format| (format, data::CONVERTER_VERSION));
+        (name.clone(), InputContent { digest: *digest, format })
+    };
+    let env = match params {
+        Params::Command(command) => command.resolve_env(|name| std::env::var(name).ok()),
+        _ => BTreeMap::new(),
+    };
+    Manifest {
+        kind: params.kind(),
+        version: params.kind().version(),
+        params: params.to_value(),
+        inputs: digests.iter().map(content).collect(),
+        env,
+        base: None,
+    }
+}
+
+/// Judges one stage whose manifest is known.
+fn judge(
+    pipeline: &Pipeline,
+    stage: &Stage,
+    manifest: &Manifest,
+    store: &Store,
+    history: &History,
+) -> Freshness {
+    match look_up(manifest, store) {
+        Found::Fresh(entry) => Freshness::Fresh(entry),
+        Found::Troubled(reasons) => Freshness::Dirty(reasons),
+        Found::Absent => Freshness::Dirty(explain(pipeline, stage, manifest, store, history)),
+    }
+}
+
+/// Looks for the outputs of an action in the store.
+pub fn look_up(manifest: &Manifest, store: &Store) -> Found {
+    let entry = store.entry(manifest.fingerprint());
+    let Some(entry) = entry.filter(|entry| entry.failure.is_none()) else { return Found::Absent };
+    let troubles = store.troubles(&entry);
+    if troubles.is_empty() { Found::Fresh(Box::new(entry)) } else { Found::Troubled(troubles) }
+}
+
+/// Says why the store has no entry for a stage's manifest.
+pub fn explain(
+    pipeline: &Pipeline,
+    stage: &Stage,
+    manifest: &Manifest,
+    store: &Store,
+    history: &History,
+) -> Vec<DirtyReason> {
+    let earlier = history.fingerprints(&pipeline.name, &stage.name);
+    if earlier.contains(&manifest.fingerprint()) {
+        return vec![DirtyReason::EntryMissing];
+    }
+    match nearest(manifest, &earlier, store) {
+        Some(differences) => name_variables(differences, pipeline, stage),
+        None => vec![DirtyReason::NeverRan],
+    }
+}
+
+/// Gives the differences from that earlier entry from which there are fewest; the latest of equals.
+fn nearest(
+    manifest: &Manifest,
+    earlier: &[Fingerprint],
+    store: &Store,
+) -> Option<Vec<DirtyReason>> {
+    earlier
+        .iter()
+        .filter_map(|fingerprint| store.entry(*fingerprint))
+        .map(|entry| manifest.differences(&entry.manifest))
+        .min_by_key(Vec::len)
+}
+
+/// Adds to each changed param the variables that it comes from.
+fn name_variables(
+    mut reasons: Vec<DirtyReason>,
+    pipeline: &Pipeline,
+    stage: &Stage,
+) -> Vec<DirtyReason> {
+    for reason in &mut reasons {
+        let DirtyReason::ParamChanged { path, variables, .. } = reason else { continue };
+        let base = match &stage.params {
+            Params::Tune(params) => pipeline.stages.get(&params.stage),
+            _ => None,
+        };
+        let found = match (base, path.strip_prefix("base.")) {
+            (Some(base), Some(path)) => base.variables.get(path),
+            _ => stage.variables.get(path.as_str()),
+        };
+        variables.extend(found.into_iter().flatten().cloned());
+    }
+    reasons
+}
+
+/// Judges every stage of a plan; writes nothing.
+///
+/// # Errors
+///
+/// [`UnreadableInput`] where a file of the user's cannot be read.
+pub fn of_plan<'p>(
+    plan: &Plan<'p>,
+    root: &Path,
+    store: &Store,
+    history: &History,
+) -> Result<Vec<(&'p Stage, Freshness)>, UnreadableInput> {
+    let mut done = OutputDigests::new();
+    let mut judged: Vec<(&Stage, Freshness)> = Vec::new();
+    for stage in &plan.order {
+        let freshness = match input_digests(stage, root, store, &done)? {
+            Some(digests) => {
+                let manifest = manifest(plan.pipeline, stage, &digests);
+                judge(plan.pipeline, stage, &manifest, store, history)
+            }
+            None => below_dirty(plan, stage, &judged, history),
+        };
+        if let Freshness::Fresh(entry) = &freshness {
+            let outputs = entry.outputs.iter();
+            done.extend(outputs.map(|(name, b)| ((stage.name.clone(), name.clone()), b.digest)));
+        }
+        judged.push((stage, freshness));
+    }
+    Ok(judged)
+}
+
+/// Judges a stage some of whose inputs are not known yet.
+fn below_dirty(
+    plan: &Plan<'_>,
+    stage: &Stage,
+    judged: &[(&Stage, Freshness)],
+    history: &History,
+) -> Freshness {
+    if history.fingerprints(&plan.pipeline.name, &stage.name).is_empty() {
+        return Freshness::Dirty(vec![DirtyReason::NeverRan]);
+    }
+    let is_fresh = |name: &str| {
+        judged.iter().any(|(stage, freshness)| {
+            stage.name == name && matches!(freshness, Freshness::Fresh(_))
+        })
+    };
+    let above = plan.needs(&stage.name).filter(|above| !is_fresh(&above.name));
+    Freshness::Maybe(
+        above.map(|above| DirtyReason::UpstreamDirty { stage: above.name.clone() }).collect(),
+    )
+}

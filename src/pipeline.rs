@@ -4,8 +4,9 @@
 //! `pipeline/check.rs` can make a [`Pipeline`], so whoever holds one need not check again.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -13,6 +14,59 @@ use serde_json::Value;
 
 pub use crate::data::Format;
 use crate::stage::{OutputSpec, Params, StageKind};
+
+mod check;
+mod commands;
+mod cycle;
+mod diagnostic;
+mod draft;
+mod exports;
+mod inputs;
+mod reference;
+pub mod schema;
+mod set;
+mod shape;
+mod tree;
+mod tuning;
+mod variables;
+mod walk;
+
+pub use diagnostic::{Diagnostic, Label, Look, Place, Severity, Sources};
+pub use reference::reference;
+
+/// A pipeline without mistakes, and what should be said of it all the same.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The pipeline.
+    pub pipeline: Pipeline,
+    /// Such as variables that nothing uses.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// All that is wrong with a pipeline file.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the pipeline has {} mistake(s)", errors.len())]
+pub struct Invalid {
+    /// The mistakes, in the order of the file; never empty.
+    pub errors: Vec<Diagnostic>,
+    /// What should be said beside them.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Reads and checks a pipeline file. Nothing is run or written.
+///
+/// `path` is relative to the working directory; the paths within the file start at `root`. `sets`
+/// are the values of `--set`: `NAME=VALUE` for a variable, `STAGE.params.PATH=VALUE` for a param.
+///
+/// # Errors
+///
+/// Every mistake of the file and of the sets.
+pub fn load(path: &Path, root: &Path, sets: &[String]) -> Result<Loaded, Invalid> {
+    match SourceFile::read(path) {
+        Ok(file) => check::check(&Arc::new(file), root, sets),
+        Err(diagnostic) => Err(Invalid { errors: vec![diagnostic], warnings: Vec::new() }),
+    }
+}
 
 /// A checked pipeline: data only.
 #[derive(Clone, Debug)]
@@ -34,6 +88,80 @@ pub struct SourceFile {
     pub path: PathBuf,
     /// Its whole text.
     pub text: String,
+}
+
+/// The largest file that is read as a pipeline, in bytes.
+const LARGEST: u64 = 64 << 20;
+
+impl SourceFile {
+    /// Reads a pipeline file as text.
+    fn read(path: &Path) -> Result<SourceFile, Diagnostic> {
+        let shown = path.display();
+        let cannot = |what: &str, help: &str| {
+            let message = format!("cannot read the pipeline `{shown}`: {what}");
+            Diagnostic::without_place(message, Some(help.to_owned()))
+        };
+        let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => cannot("there is no such file", &pipelines_beside(path)),
+            _ => cannot(&error.to_string(), "look at its path and its rights"),
+        })?;
+        if metadata.is_dir() {
+            return Err(cannot("it is a folder", &pipelines_beside(&path.join("x"))));
+        }
+        if metadata.len() > LARGEST {
+            return Err(cannot("it is larger than 64 MB", "name a pipeline file"));
+        }
+        let bytes = std::fs::read(path)
+            .map_err(|error| cannot(&error.to_string(), "look at its path and its rights"))?;
+        let text = String::from_utf8(bytes)
+            .map_err(|error| no_text(path, error.as_bytes(), error.utf8_error().valid_up_to()))?;
+        let control = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+        if let Some(at) = text.find(control) {
+            return Err(no_text(path, text.as_bytes(), at));
+        }
+        let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+        Ok(SourceFile { path: path.to_owned(), text })
+    }
+}
+
+/// Says that a file is no text, with the line in which that shows, made fit to be printed.
+fn no_text(path: &Path, bytes: &[u8], at: usize) -> Diagnostic {
+    let printable = |bytes: &[u8]| {
+        let control = |c: char| c.is_control() && c != '\n';
+        String::from_utf8_lossy(bytes).replace(control, "\u{fffd}")
+    };
+    let mut text = printable(&bytes[..at]);
+    let start = text.len();
+    let rest = printable(&bytes[at..bytes.len().min(at + 32)]);
+    text.push_str(rest.lines().next().unwrap_or_default());
+    let byte = bytes.get(at).copied().unwrap_or_default();
+    let message = format!("the pipeline is no text: byte {byte:#04x} is not part of one");
+    let source = Sources::new(Arc::new(SourceFile { path: path.to_owned(), text }));
+    diagnostic::Problem::new(Place::new(0, start, start + 1), message)
+        .help("a pipeline is a YAML text in UTF-8")
+        .diagnose(&source)
+}
+
+/// Names the pipeline files in a path's folder, as a way out for who mistyped one.
+fn pipelines_beside(path: &Path) -> String {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let entries = std::fs::read_dir(folder.unwrap_or(Path::new(".")));
+    let mut names: Vec<String> = entries
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let yaml = path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
+            let shown = path.strip_prefix("./").unwrap_or(&path).display().to_string();
+            yaml.then_some(shown)
+        })
+        .collect();
+    names.sort();
+    if names.is_empty() {
+        return "name a pipeline file".to_owned();
+    }
+    let wanted = path.display().to_string();
+    diagnostic::did_you_mean(&wanted, "there are", names.iter().map(String::as_str))
 }
 
 /// One named node of a pipeline.

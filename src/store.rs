@@ -1,1 +1,335 @@
-//! To come.
+//! The content-addressed store under `.runner/`: blobs, entries, conversions, the stat cache.
+//!
+//! A blob is one file's bytes under their BLAKE3 digest; an entry is the record "this fingerprint
+//! gave these outputs". Everything is written to a temporary file in the folder where it will lie
+//! and renamed, blobs before the entry that names them, so that whatever is killed at whatever
+//! moment, a later run sees a whole entry or none. Knows nothing of pipelines or of running.
+//!
+//! ```text
+//! .runner/blobs/ab/cdef…          bytes by digest, read-only
+//! .runner/entries/ab/cdef…        entries by fingerprint, each with its own checksum
+//! .runner/conversions/ab/cdef…    digest of a blob in another format, with a checksum
+//! .runner/checkpoints/abcdef…/    what an unfinished action goes on from
+//! .runner/work/abcdef…/           the fresh folder of an action in flight
+//! .runner/logs/abcdef….log        the output of a command
+//! .runner/locks/…                 the operating system's advisory locks
+//! .runner/roots/PIPELINE          fingerprints of a pipeline's stages as they were last
+//! .runner/placed/PIPELINE         digests of a pipeline's artifacts as they were last written
+//! .runner/stat-cache              path -> size, mtime, inode, ctime -> digest
+//! .runner/history.sqlite          the history of runs
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fingerprint::{Digest, DirtyReason, Fingerprint, Manifest};
+use crate::stage::Failure;
+use crate::study::Curve;
+
+pub mod artifacts;
+pub mod convert;
+pub mod files;
+pub mod lock;
+pub mod stat_cache;
+
+use stat_cache::StatCache;
+
+/// A store on disk.
+#[derive(Debug)]
+pub struct Store {
+    folder: PathBuf,
+    stats: Mutex<StatCache>,
+}
+
+/// The record "this fingerprint gave these outputs".
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// What was done.
+    pub manifest: Manifest,
+    /// What it gave, by output.
+    pub outputs: BTreeMap<String, Blob>,
+    /// Scalar results by name.
+    pub metrics: BTreeMap<String, f64>,
+    /// The intermediate metrics that it reported.
+    pub curve: Curve,
+    /// Why it gives nothing and never will; then `outputs` is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+/// One output of an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blob {
+    /// The digest of its bytes.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Whether the bytes were given up: the entry is a hit unless they are needed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dropped: bool,
+}
+
+/// What went wrong with the store's files.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A file-system call failed.
+    #[error("cannot {act} `{path}`: {source}", path = path.display())]
+    Io {
+        /// What was tried.
+        act: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A table cannot be converted.
+    #[error(transparent)]
+    Convert(#[from] crate::data::DataError),
+}
+
+impl StoreError {
+    /// Makes the error of a file-system call; for `map_err`.
+    pub fn io(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+        let path = path.to_owned();
+        move |source| StoreError::Io { act, path, source }
+    }
+}
+
+impl Store {
+    /// Opens the store in `folder` (`.runner`) without creating anything.
+    pub fn open(folder: &Path) -> Store {
+        let stats = StatCache::load(&folder.join("stat-cache"));
+        Store { folder: folder.to_owned(), stats: Mutex::new(stats) }
+    }
+
+    /// Creates the store's folder where it is absent, and tells version control to leave it alone.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] where it cannot be written.
+    pub fn create(&self) -> Result<(), StoreError> {
+        let ignore = self.path(".gitignore");
+        if ignore.exists() {
+            return Ok(());
+        }
+        files::write_atomic(&ignore, b"*\n")
+    }
+
+    /// Removes the working folders that killed runs left behind.
+    pub fn sweep(&self) {
+        for folder in files::list(&self.path("work")) {
+            let Some(name) = folder.file_name().and_then(|name| name.to_str()) else { continue };
+            let Ok(digest) = name.parse() else { continue };
+            // Whoever works there holds the action's lock.
+            if let Ok(Some(_lock)) = lock::try_action(&self.lock_path(Fingerprint(digest))) {
+                let _ = fs::remove_dir_all(&folder);
+            }
+        }
+    }
+
+    /// Gives the path of a file or folder of the store.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Gives the path at which the bytes of `digest` lie, or would lie.
+    pub fn blob_path(&self, digest: Digest) -> PathBuf {
+        self.sharded("blobs", digest)
+    }
+
+    /// Gives the folder in which the action of `fingerprint` keeps what it goes on from.
+    pub fn checkpoint_path(&self, fingerprint: Fingerprint) -> PathBuf {
+        self.folder.join("checkpoints").join(fingerprint.to_string())
+    }
+
+    /// Gives the folder in which the action of `fingerprint` works.
+    pub fn work_path(&self, fingerprint: Fingerprint) -> PathBuf {
+        self.folder.join("work").join(fingerprint.to_string())
+    }
+
+    /// Gives the file on which whoever runs the action of `fingerprint` holds a lock.
+    pub fn lock_path(&self, fingerprint: Fingerprint) -> PathBuf {
+        self.folder.join("locks").join(fingerprint.to_string())
+    }
+
+    /// Gives the file of the log of the command of `fingerprint`.
+    pub fn log_path(&self, fingerprint: Fingerprint) -> PathBuf {
+        self.folder.join("logs").join(format!("{fingerprint}.log"))
+    }
+
+    /// Reads the entry of `fingerprint`; a damaged one is a miss, as an absent one is.
+    pub fn entry(&self, fingerprint: Fingerprint) -> Option<Entry> {
+        files::read_sealed(&self.sharded("entries", fingerprint.0))
+    }
+
+    /// Writes an entry; its blobs lie in the store already.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] where it cannot be written.
+    pub fn put_entry(&self, entry: &Entry) -> Result<(), StoreError> {
+        files::write_sealed(&self.sharded("entries", entry.manifest.fingerprint().0), entry)
+    }
+
+    /// Moves a file into the store under its digest.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] where it cannot be read or moved.
+    pub fn put_blob(&self, file: &Path) -> Result<Blob, StoreError> {
+        let (digest, size) = files::digest(file).map_err(StoreError::io("read", file))?;
+        let path = self.blob_path(digest);
+        if !self.has_blob(digest) {
+            files::create_parent(&path)?;
+            files::make_read_only(file)?;
+            fs::rename(file, &path).map_err(StoreError::io("move into the store", file))?;
+            self.stats().record_own(&path, digest);
+        }
+        Ok(Blob { digest, size, dropped: false })
+    }
+
+    /// Names a file as if it were moved into the store, and leaves its bytes out.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] where it cannot be read.
+    pub fn name_blob(&self, file: &Path) -> Result<Blob, StoreError> {
+        let (digest, size) = files::digest(file).map_err(StoreError::io("read", file))?;
+        Ok(Blob { digest, size, dropped: true })
+    }
+
+    /// Says whether the store has these bytes undamaged.
+    pub fn has_blob(&self, digest: Digest) -> bool {
+        self.digest(&self.blob_path(digest)).is_ok_and(|found| found == digest)
+    }
+
+    /// Gives the digest of a file's content, at the cost of one `stat` where it is known already.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's, where the file cannot be read.
+    pub fn digest(&self, path: &Path) -> io::Result<Digest> {
+        if let Some(digest) = self.stats().lookup(path)? {
+            return Ok(digest);
+        }
+        // Hashed outside the lock: a large file must not hold up the others.
+        let before = stat_cache::now();
+        let (digest, _) = files::digest(path)?;
+        self.stats().record(path, digest, before);
+        Ok(digest)
+    }
+
+    /// Says what keeps an entry's outputs from being used: each that is missing, damaged or dropped.
+    pub fn troubles(&self, entry: &Entry) -> Vec<DirtyReason> {
+        let trouble = |(output, blob): (&String, &Blob)| {
+            let path = self.blob_path(blob.digest);
+            let output = output.clone();
+            match self.digest(&path) {
+                Ok(digest) if digest == blob.digest => None,
+                Ok(_) => {
+                    Some(DirtyReason::OutputDamaged { output, path: path.display().to_string() })
+                }
+                Err(_) if blob.dropped => Some(DirtyReason::OutputDropped { output }),
+                Err(_) => Some(DirtyReason::OutputMissing { output }),
+            }
+        };
+        entry.outputs.iter().filter_map(trouble).collect()
+    }
+
+    /// Gives up the outputs of these actions: their entries stay, with digests. Bytes that another
+    /// entry has, or that a pipeline's stages have as they were last, are kept.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] where the store cannot be written.
+    pub fn drop_outputs(&self, fingerprints: &[Fingerprint]) -> Result<(), StoreError> {
+        // Nobody may publish an entry that leans on a blob between the look and the removal.
+        let _lock = lock::exclusive(&self.path("locks/publish"))?;
+        let roots = self.roots();
+        let mut candidates = Vec::new();
+        for fingerprint in fingerprints.iter().filter(|one| !roots.contains(one)) {
+            let Some(mut entry) = self.entry(*fingerprint) else { continue };
+            candidates
+                .extend(entry.outputs.values().filter(|blob| !blob.dropped).map(|b| b.digest));
+            entry.outputs.values_mut().for_each(|blob| blob.dropped = true);
+            self.put_entry(&entry)?;
+        }
+        if candidates.is_empty() {
+            return Ok(());
+        }
+        let used: std::collections::HashSet<Digest> = self
+            .entries()
+            .flat_map(|entry| entry.outputs.into_values())
+            .filter(|blob| !blob.dropped)
+            .map(|blob| blob.digest)
+            .collect();
+        for digest in candidates.into_iter().filter(|digest| !used.contains(digest)) {
+            let path = self.blob_path(digest);
+            files::remove_file(&path)?;
+        }
+        Ok(())
+    }
+
+    /// Records the fingerprints of a pipeline's stages: what [`Store::drop_outputs`] must keep.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] where the file cannot be written.
+    pub fn put_roots(
+        &self,
+        pipeline: &str,
+        roots: &BTreeMap<String, Fingerprint>,
+    ) -> Result<(), StoreError> {
+        let path = self.path("roots").join(pipeline);
+        let mut all: BTreeMap<String, Fingerprint> = files::read_sealed(&path).unwrap_or_default();
+        let before = all.clone();
+        all.extend(roots.iter().map(|(stage, fingerprint)| (stage.clone(), *fingerprint)));
+        if all == before {
+            return Ok(());
+        }
+        files::write_sealed(&path, &all)
+    }
+
+    fn roots(&self) -> Vec<Fingerprint> {
+        files::list(&self.path("roots"))
+            .into_iter()
+            .filter_map(|path| files::read_sealed::<BTreeMap<String, Fingerprint>>(&path))
+            .flat_map(BTreeMap::into_values)
+            .collect()
+    }
+
+    /// Reads every entry, one after another.
+    fn entries(&self) -> impl Iterator<Item = Entry> {
+        files::list(&self.path("entries"))
+            .into_iter()
+            .flat_map(|shard| files::list(&shard))
+            .filter_map(|path| files::read_sealed(&path))
+    }
+
+    /// Saves the stat cache where it changed.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] where it cannot be written; it is a cache, so nothing is lost.
+    pub fn save_stats(&self) -> Result<(), StoreError> {
+        self.stats().save(&self.path("stat-cache"))
+    }
+
+    fn stats(&self) -> std::sync::MutexGuard<'_, StatCache> {
+        // A panic under this lock leaves a cache that is at worst incomplete.
+        self.stats.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn sharded(&self, kind: &str, digest: Digest) -> PathBuf {
+        let name = digest.to_string();
+        self.folder.join(kind).join(&name[..2]).join(&name[2..])
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,20 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+mod check;
+mod grid;
+mod parzen;
+mod pruner;
+mod random;
+pub(crate) mod space;
+#[cfg(test)]
+mod tests;
+mod tpe;
+mod trials;
+
+pub use check::check_space;
+pub use trials::{Study, StudyConfig, Trial, TrialEnd, TrialState};
+
 /// The intermediate metrics that an action reported, by step; kept with its entry.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Curve {
@@ -143,4 +157,25 @@ pub enum Objective {
     Minimize(String),
     /// The largest value of this metric is best.
     Maximize(String),
+}
+
+impl Objective {
+    /// Gives the name of the metric.
+    pub fn metric(&self) -> &str {
+        match self {
+            Objective::Minimize(metric) | Objective::Maximize(metric) => metric,
+        }
+    }
+
+    /// Turns a value of the metric so that less is better.
+    pub(crate) fn loss(&self, value: f64) -> f64 {
+        match self {
+            Objective::Minimize(_) => value,
+            Objective::Maximize(_) => -value,
+        }
+    }
+
+    fn loss_in(&self, point: &CurvePoint) -> Option<f64> {
+        point.metrics.get(self.metric()).map(|value| self.loss(*value))
+    }
 }

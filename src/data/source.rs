@@ -148,6 +148,11 @@ impl Table {
         self.blocks[block].first
     }
 
+    /// Gives the number of rows of a block.
+    pub fn block_rows(&self, block: usize) -> usize {
+        self.blocks[block].rows
+    }
+
     /// Finds the indices of named columns, for [`Table::read`].
     ///
     /// # Errors

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::arrow::arrow_writer::{
+    ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
+};
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -39,6 +41,13 @@ pub struct Appender {
     path: PathBuf,
     file: SerializedFileWriter<File>,
     rows: u64,
+}
+
+/// A row group that is being encoded: what is written is held as compressed pages.
+pub struct OpenGroup<'a> {
+    encoder: &'a Encoder,
+    rows: u64,
+    writers: Vec<ArrowColumnWriter>,
 }
 
 /// An encoded row group.
@@ -75,28 +84,27 @@ fn write_failed(path: &Path, error: ParquetError) -> DataError {
 }
 
 impl Encoder {
+    /// Begins a row group.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`] where Parquet has no place for a type.
+    pub fn begin(&self) -> Result<OpenGroup<'_>, DataError> {
+        // The number of the group matters to encryption alone.
+        let writers = self.factory.create_column_writers(0);
+        let writers = writers.map_err(|e| write_failed(&self.path, e))?;
+        Ok(OpenGroup { encoder: self, rows: 0, writers })
+    }
+
     /// Encodes batches as one row group.
     ///
     /// # Errors
     ///
     /// [`DataError`] where a batch is not of the file's schema.
     pub fn encode(&self, batches: &[RecordBatch]) -> Result<Group, DataError> {
-        let failed = |e| write_failed(&self.path, e);
-        // The number of the group matters to encryption alone.
-        let mut writers = self.factory.create_column_writers(0).map_err(failed)?;
-        for batch in batches {
-            self.check(batch)?;
-            let mut writer = writers.iter_mut();
-            for (field, column) in self.schema.fields().iter().zip(batch.columns()) {
-                for leaf in compute_leaves(field, column).map_err(failed)? {
-                    let writer = writer.next().expect("the factory made a writer for each leaf");
-                    writer.write(&leaf).map_err(failed)?;
-                }
-            }
-        }
-        let columns = writers.into_iter().map(|writer| writer.close()).collect::<Result<_, _>>();
-        let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
-        Ok(Group { rows, columns: columns.map_err(failed)? })
+        let mut group = self.begin()?;
+        batches.iter().try_for_each(|batch| group.write(batch))?;
+        group.finish()
     }
 
     fn check(&self, batch: &RecordBatch) -> Result<(), DataError> {
@@ -110,6 +118,44 @@ impl Encoder {
         }
         let message = format!("a batch has {:?}, not {:?}", batch.schema_ref(), self.schema);
         Err(DataError::table(&self.path, message))
+    }
+}
+
+impl OpenGroup<'_> {
+    /// Encodes the rows of a batch behind those that are there.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`] where the batch is not of the file's schema.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), DataError> {
+        self.encoder.check(batch)?;
+        let failed = |e| write_failed(&self.encoder.path, e);
+        let mut writer = self.writers.iter_mut();
+        for (field, column) in self.encoder.schema.fields().iter().zip(batch.columns()) {
+            for leaf in compute_leaves(field, column).map_err(failed)? {
+                let writer = writer.next().expect("the factory made a writer for each leaf");
+                writer.write(&leaf).map_err(failed)?;
+            }
+        }
+        self.rows += batch.num_rows() as u64;
+        Ok(())
+    }
+
+    /// Gives the number of rows so far.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Ends the row group.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`] where a page cannot be encoded.
+    pub fn finish(self) -> Result<Group, DataError> {
+        let columns = self.writers.into_iter().map(|writer| writer.close());
+        let columns = columns.collect::<Result<_, _>>();
+        let columns = columns.map_err(|e| write_failed(&self.encoder.path, e))?;
+        Ok(Group { rows: self.rows, columns })
     }
 }
 

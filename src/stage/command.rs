@@ -1,13 +1,24 @@
 //! The `command` kind: describes any program; `executor/process.rs` runs it.
+//!
+//! From params and paths it makes a [`Launch`]: arguments, environment and folder. It starts
+//! nothing, and knows nothing of process groups, logs or the store.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{OutputSpec, ParamIssue};
+use super::{Failure, OutputSpec, ParamIssue};
+
+mod check;
+mod files;
+mod template;
+
+use template::{Slot, SlotKind};
 
 /// The version of the kind's results. 1: the first.
 pub const VERSION: u32 = 1;
@@ -17,7 +28,8 @@ pub const VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub struct Params {
     /// The program: a list of arguments, or one line for `sh -c`. `${inputs.NAME}`,
-    /// `${outputs.NAME}` and `${with.NAME}` stand for paths and parameters.
+    /// `${outputs.NAME}` and `${with.NAME}` stand for paths and parameters; in a line they are
+    /// quoted as the shell needs it where they stand.
     pub run: Program,
     /// The outputs by name, each with its file's name; the program writes them to
     /// `${outputs.NAME}` (`RUNNER_OUTPUT_<NAME>`).
@@ -27,7 +39,7 @@ pub struct Params {
     #[serde(default)]
     pub with: BTreeMap<String, Value>,
     /// Environment variables that decide the result: `NAME` enters with the value that it has,
-    /// `NAME=VALUE` is set.
+    /// `NAME=VALUE` is set; placeholders may stand in the value.
     #[serde(default)]
     pub env: Vec<String>,
     /// The output that holds a JSON object of metrics.
@@ -48,14 +60,181 @@ pub enum Program {
     Arguments(#[schemars(length(min = 1))] Vec<String>),
 }
 
-impl Params {
-    /// Finds the mistakes that a field's type and range cannot express.
-    pub fn check(&self) -> Vec<ParamIssue> {
-        Vec::new()
-    }
+/// A process to start, described in full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// The program as the pipeline file names it, for messages.
+    pub title: String,
+    /// The program: a path, or a name that is looked up in `PATH`.
+    pub program: OsString,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// What is set beside the environment that it inherits.
+    pub env: BTreeMap<String, OsString>,
+    /// The folder in which it starts.
+    pub dir: PathBuf,
+    /// The file to which it may append intermediate metrics.
+    pub metrics: PathBuf,
+}
 
+/// The paths with which a command is started; absolute, since it may run in any folder.
+#[derive(Clone, Copy, Debug)]
+pub struct Paths<'a> {
+    /// The root, to which `dir:` is relative.
+    pub root: &'a Path,
+    /// The file of each input by its full name.
+    pub inputs: &'a BTreeMap<String, PathBuf>,
+    /// The fresh folder for the outputs.
+    pub outputs: &'a Path,
+    /// The file for intermediate metrics (`RUNNER_METRICS`).
+    pub metrics: &'a Path,
+}
+
+/// A word in a command with which something is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mention {
+    /// The word as it stands there, so that its place can be found.
+    pub word: String,
+    /// What is wrong with it.
+    pub issue: ParamIssue,
+}
+
+impl Params {
     /// Gives the declared outputs.
     pub fn outputs(&self) -> Vec<OutputSpec> {
         self.outputs.iter().map(|(name, file)| OutputSpec::new(name, file)).collect()
     }
+
+    /// Gives the value of each variable that `env:` declares, for the manifest; `lookup` reads the
+    /// environment.
+    pub fn resolve_env(
+        &self,
+        lookup: impl Fn(&str) -> Option<String>,
+    ) -> BTreeMap<String, Option<String>> {
+        let resolve = |entry: &String| match entry.split_once('=') {
+            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+            None => (entry.clone(), lookup(entry)),
+        };
+        self.env.iter().map(resolve).collect()
+    }
+
+    /// Finds the files under `root` that the command names and that are no input of its stage:
+    /// what is in them decides the result, and yet a change would rerun nothing.
+    ///
+    /// `declared` are the stage's input files, relative to the root or absolute. The issues are
+    /// warnings.
+    pub fn undeclared_files(&self, root: &Path, declared: &[PathBuf]) -> Vec<Mention> {
+        files::undeclared(self, root, declared)
+    }
+
+    /// Describes the process to start.
+    ///
+    /// # Errors
+    ///
+    /// A failure where a placeholder names what there is not, which a checked pipeline rules out.
+    pub fn describe(&self, paths: &Paths<'_>) -> Result<Launch, Failure> {
+        let value = |slot: &Slot<'_>| self.value(slot, paths);
+        let (program, arguments) = match &self.run {
+            Program::Shell(line) => {
+                ("sh".into(), vec!["-c".into(), template::fill_shell(line, value)?])
+            }
+            Program::Arguments(texts) => {
+                let mut texts = texts.iter().map(|text| template::fill(text, value));
+                let program = texts.next().unwrap_or_else(|| Err(Failure::new("`run` is empty")));
+                (program?, texts.collect::<Result<_, Failure>>()?)
+            }
+        };
+        Ok(Launch {
+            title: self.title(),
+            program,
+            arguments,
+            env: self.variables(paths)?,
+            dir: self.folder(paths.root),
+            metrics: paths.metrics.to_owned(),
+        })
+    }
+
+    /// Gives the environment variables that are set: those of `env:`, and ours.
+    fn variables(&self, paths: &Paths<'_>) -> Result<BTreeMap<String, OsString>, Failure> {
+        let mut variables = BTreeMap::new();
+        for (name, value) in self.env.iter().filter_map(|entry| entry.split_once('=')) {
+            let value = template::fill(value, |slot| self.value(slot, paths))?;
+            variables.insert(name.to_owned(), value);
+        }
+        for (name, path) in paths.inputs {
+            variables.insert(variable("RUNNER_INPUT_", name), path.into());
+        }
+        for (name, file) in &self.outputs {
+            variables.insert(variable("RUNNER_OUTPUT_", name), paths.outputs.join(file).into());
+        }
+        for (name, value) in &self.with {
+            variables.insert(variable("RUNNER_PARAM_", name), bare(value).into());
+        }
+        variables.insert("RUNNER_METRICS".to_owned(), paths.metrics.into());
+        Ok(variables)
+    }
+
+    /// Gives what a placeholder stands for.
+    fn value(&self, slot: &Slot<'_>, paths: &Paths<'_>) -> Result<OsString, Failure> {
+        let value = match slot.kind {
+            SlotKind::Input => paths.inputs.get(slot.name).map(OsString::from),
+            SlotKind::Output => {
+                self.outputs.get(slot.name).map(|file| paths.outputs.join(file).into())
+            }
+            SlotKind::With => self.with(slot.name).map(|value| bare(value).into()),
+        };
+        value.ok_or_else(|| Failure::new(format!("`{}` names nothing that is given", slot.text)))
+    }
+
+    /// Finds a value of `with:` by its dotted path; a name that holds dots itself comes first.
+    fn with(&self, path: &str) -> Option<&Value> {
+        self.with.get(path).or_else(|| {
+            let mut parts = path.split('.');
+            let first = self.with.get(parts.next()?)?;
+            parts.try_fold(first, |value, part| value.get(part))
+        })
+    }
+
+    fn folder(&self, root: &Path) -> PathBuf {
+        match &self.dir {
+            Some(dir) => root.join(dir),
+            None => root.to_owned(),
+        }
+    }
+
+    /// Gives the texts in which placeholders may stand.
+    fn texts(&self) -> &[String] {
+        match &self.run {
+            Program::Shell(line) => std::slice::from_ref(line),
+            Program::Arguments(texts) => texts,
+        }
+    }
+
+    fn title(&self) -> String {
+        const LONGEST: usize = 60;
+        let text = self.texts().first().map_or("", |text| text.trim());
+        let line = text.lines().next().unwrap_or_default();
+        match line.char_indices().nth(LONGEST) {
+            Some((end, _)) => format!("{}…", &line[..end]),
+            None if text.len() > line.len() => format!("{line} …"),
+            None => line.to_owned(),
+        }
+    }
 }
+
+/// Gives a value as a program wants it: a string bare, all else as JSON.
+fn bare(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Gives the environment variable of a name: upper case, with `_` for what a name cannot hold.
+fn variable(prefix: &str, name: &str) -> String {
+    let fold = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+    prefix.chars().chain(name.chars().map(fold)).collect()
+}
+
+#[cfg(test)]
+mod tests;

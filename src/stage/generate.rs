@@ -1,9 +1,13 @@
 //! The `generate` kind: makes a data set.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Failure, Finished, OutputSpec, ParamIssue, Stop};
+use super::{Context, Finished, OutputSpec, ParamIssue, Stop};
+use crate::data::lambda;
+pub use crate::data::lambda::Profile;
 
 /// The version of the kind's results. 1: the first.
 pub const VERSION: u32 = 1;
@@ -45,17 +49,6 @@ pub enum Dataset {
     Lambda,
 }
 
-/// How the values of a data set come about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Profile {
-    /// A simulated system: load cycles, bursts, containers, cold starts, contention, throttling.
-    #[default]
-    Workload,
-    /// Each value drawn alone, so that there is nothing to learn.
-    Uniform,
-}
-
 fn default_functions() -> u32 {
     5
 }
@@ -86,6 +79,22 @@ impl Params {
 ///
 /// [`Stop`] where a file cannot be written or the run is cancelled.
 pub fn run(params: &Params, context: &Context<'_>) -> Result<Finished, Stop> {
-    let _ = (params, context);
-    Err(Failure::new("not written yet").into())
+    let Params { dataset: Dataset::Lambda, profile, rows, functions, interval, start, seed } =
+        *params;
+    let spec = lambda::Spec { profile, rows, functions, interval, start, seed };
+    let [data, truth] = ["data.parquet", "truth.parquet"].map(|file| context.outputs.join(file));
+    let count = |done| context.progress.count("rows", done, rows);
+    let summary = lambda::write(&spec, &data, &truth, context.threads, &count)?;
+    let counts = [
+        ("rows", summary.rows),
+        ("cold_starts", summary.cold_starts),
+        ("throttled", summary.throttled),
+        ("errors", summary.errors),
+    ];
+    let mut metrics: BTreeMap<String, f64> =
+        counts.into_iter().map(|(name, count)| (name.to_owned(), count as f64)).collect();
+    if let Some(share) = summary.noise_share() {
+        metrics.insert("noise_share".to_owned(), share);
+    }
+    Ok(Finished { metrics })
 }

@@ -1,16 +1,31 @@
 //! The `tune` kind: maps points of a search space to params of its base, and finished trials to
-//! outputs. The executor asks and tells.
+//! outputs. The executor asks and tells; this module runs nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{OutputSpec, ParamIssue};
-use crate::study::{Objective, Pruner, Sampler, SearchParam};
+use super::{OutputSpec, ParamIssue, StageKind};
+use crate::study::space::{Domain, Param, Space};
+use crate::study::{
+    Objective, Point, Pruner, Sampler, SearchParam, Study, StudyConfig, check_space,
+};
+
+mod outputs;
+mod shape;
+#[cfg(test)]
+mod tests;
+
+pub use outputs::{TrialRecord, write_outputs};
+pub use shape::trial_params;
 
 /// The version of the kind's results. 1: the first.
 pub const VERSION: u32 = 1;
+
+/// The metrics of a `train` that say how good it is.
+const TRAIN_METRICS: [&str; 2] = ["validation_loss", "train_loss"];
 
 /// The params of a `tune` stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -58,11 +73,187 @@ fn default_keep() -> u64 {
 impl Params {
     /// Finds the mistakes that a field's type and range cannot express.
     pub fn check(&self) -> Vec<ParamIssue> {
-        Vec::new()
+        let space = check_space(&self.search, &self.sampler).into_iter();
+        let mut issues: Vec<ParamIssue> = space
+            .map(|(place, message, help)| {
+                ParamIssue::new(&format!("search.{place}"), message, help)
+            })
+            .collect();
+        if let Pruner::Hyperband { min_resource, max_resource: Some(max), .. } = self.pruner
+            && min_resource > max
+        {
+            let message = format!("the first rung {min_resource} is above a whole trial's {max}");
+            issues.push(ParamIssue::new("pruner.min_resource", message, "give a smaller one"));
+        }
+        issues
     }
 }
 
 /// Gives the outputs that a tune has beside its base's: the table of trials and the best params.
 pub fn own_outputs() -> Vec<OutputSpec> {
     vec![OutputSpec::new("trials", "trials.parquet"), OutputSpec::new("best", "best.yaml")]
+}
+
+/// Gives the base's own values as a point, where the space holds every one that exists.
+///
+/// It is a study's first trial, so that a tuned result is never worse than the base for want of
+/// trying it. The search must be one in which [`Params::check`] finds no mistake.
+pub fn base_point(base: &super::Params, search: &BTreeMap<String, SearchParam>) -> Option<Point> {
+    let own = base.to_value();
+    let mut point = Point::new();
+    for param in Space::new(search).params {
+        if param.is_active(&point) {
+            point.insert(param.path.clone(), own_value(base, &own, &param)?);
+        }
+    }
+    Some(point)
+}
+
+/// Gives a parameter's value in the base, as the space writes it.
+fn own_value(base: &super::Params, own: &Value, param: &Param) -> Option<Value> {
+    match &param.domain {
+        // A choice may leave fields to their defaults, so it is compared after it has been read.
+        Domain::Choice(choices) => {
+            let is_own = |choice: &&Value| {
+                let point = Point::from([(param.path.clone(), (*choice).clone())]);
+                trial_params(base, &point).is_ok_and(|params| params == *base)
+            };
+            choices.iter().find(is_own).cloned()
+        }
+        Domain::Number(_) => {
+            let value = shape::get(own, &param.path)?;
+            param.domain.contains(value).then(|| value.clone())
+        }
+    }
+}
+
+/// Makes the study of a tune over its base; both must have been checked.
+pub fn study(params: &Params, base: &super::Params) -> Study {
+    Study::new(StudyConfig {
+        space: params.search.clone(),
+        sampler: params.sampler.clone(),
+        pruner: params.pruner.clone(),
+        objective: params.objective.clone(),
+        trials: params.trials,
+        parallel: params.parallel,
+        first: base_point(base, &params.search),
+        epochs: epochs(params, base),
+    })
+}
+
+/// Gives the steps of a whole trial, where the base says: the most, where they are searched.
+fn epochs(params: &Params, base: &super::Params) -> Option<u64> {
+    let super::Params::Train(train) = base else { return None };
+    let searched = params.search.get("epochs").map(|_| Space::new(&params.search));
+    let ends = searched.into_iter().flat_map(|space| space.params);
+    let ends = ends.filter(|param| param.path == "epochs").flat_map(|param| param.domain.ends());
+    ends.filter_map(|end| end.as_u64()).max().or(Some(train.epochs))
+}
+
+/// Finds the mistakes of a tune that can only be seen beside its base, by trying the ends of each
+/// domain on it before anything runs.
+pub fn check_search(params: &Params, base: &super::Params) -> Vec<ParamIssue> {
+    let mut issues = objective_issues(params, base);
+    if matches!(params.pruner, Pruner::Hyperband { max_resource: None, .. })
+        && !matches!(base, super::Params::Train(_))
+    {
+        let message = format!("a `{}` has no `epochs` to take it from", base.kind().name());
+        let help = "give the steps of a whole trial";
+        issues.push(ParamIssue::new("pruner.max_resource", message, help));
+    }
+    let known = shape::paths(base);
+    let absent = params.search.keys().filter(|path| !known.contains(path.as_str()));
+    let absent: Vec<ParamIssue> = absent.map(|path| absent_issue(path, &known, base)).collect();
+    let sound = absent.is_empty() && check_space(&params.search, &params.sampler).is_empty();
+    issues.extend(absent);
+    if sound {
+        let space = Space::new(&params.search);
+        let alone = probe_issues(&space, base, |forced| forced.clone());
+        // A mistake that shows in one parameter alone would show beside the others everywhere.
+        match alone.is_empty() {
+            true => issues.extend(probe_issues(&space, base, |forced| whole_point(&space, forced))),
+            false => issues.extend(alone),
+        }
+    }
+    issues
+}
+
+fn absent_issue(path: &str, known: &BTreeSet<String>, base: &super::Params) -> ParamIssue {
+    let near = |known: &&String| strsim::jaro_winkler(known, path);
+    let nearest = known.iter().max_by(|a, b| near(a).total_cmp(&near(b)));
+    let help = match nearest {
+        Some(known) if near(&known) > 0.7 => format!("did you mean `{known}`?"),
+        _ => "name a parameter of the base by its dotted path".to_owned(),
+    };
+    let message = format!("the base, a `{}`, has no parameter `{path}`", base.kind().name());
+    ParamIssue::new(&format!("search.{path}"), message, help)
+}
+
+/// Tries each end of each domain; `point` makes the point to try from the values that must be in
+/// it. Gives the first mistake of each parameter.
+fn probe_issues(
+    space: &Space,
+    base: &super::Params,
+    point: impl Fn(&Point) -> Point,
+) -> Vec<ParamIssue> {
+    let issue = |param: &Param| {
+        param.domain.ends().into_iter().find_map(|end| {
+            let mut forced = ancestors(space, param);
+            forced.insert(param.path.clone(), end.clone());
+            let issue = trial_params(base, &point(&forced)).err()?;
+            let message = format!("the base cannot be run with `{end}`: {}", issue.message);
+            let path = format!("search.{}", param.path);
+            Some(ParamIssue { path, message, help: issue.help })
+        })
+    };
+    space.params.iter().filter_map(issue).collect()
+}
+
+/// Gives values of the parameters that must have one of some for `param` to exist.
+fn ancestors(space: &Space, param: &Param) -> Point {
+    let mut point = Point::new();
+    for (parent, allowed) in &param.when {
+        let found = space.params.iter().find(|other| other.path == *parent);
+        // A checked condition names a parameter of the space, and at least one value.
+        point.extend(found.into_iter().flat_map(|parent| ancestors(space, parent)));
+        point.extend(allowed.first().map(|value| (parent.clone(), value.clone())));
+    }
+    point
+}
+
+/// Fills a point up with the first value of every other parameter that exists beside it.
+fn whole_point(space: &Space, forced: &Point) -> Point {
+    let mut point = Point::new();
+    for param in &space.params {
+        if param.is_active(&point) {
+            let first = || param.domain.ends().swap_remove(0);
+            let value = forced.get(&param.path).cloned().unwrap_or_else(first);
+            point.insert(param.path.clone(), value);
+        }
+    }
+    point
+}
+
+fn objective_issues(params: &Params, base: &super::Params) -> Vec<ParamIssue> {
+    let metric = params.objective.metric();
+    let known = match base.kind() {
+        // What a program reports is its own affair.
+        StageKind::Command => return Vec::new(),
+        StageKind::Train => TRAIN_METRICS,
+        kind => {
+            let message = format!("a `{}` has no metric to make best", kind.name());
+            let help = "name a `train` or a `command` stage";
+            return vec![ParamIssue::new("stage", message, help)];
+        }
+    };
+    if known.contains(&metric) {
+        return Vec::new();
+    }
+    let path = match params.objective {
+        Objective::Minimize(_) => "objective.minimize",
+        Objective::Maximize(_) => "objective.maximize",
+    };
+    let message = format!("a `train` has no metric `{metric}`");
+    let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+    vec![ParamIssue::new(path, message, format!("it has {}", names.join(", ")))]
 }

@@ -1,0 +1,39 @@
+//! Where a stage's outputs lie for people: its folder under `artifacts/`, and its exports.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::pipeline::Stage;
+use crate::store::artifacts::{Artifact, Placed};
+use crate::store::{Blob, Store, StoreError};
+
+/// Gives the folder of a pipeline's artifacts.
+pub fn folder(root: &Path, pipeline: &str) -> PathBuf {
+    root.join("artifacts").join(pipeline)
+}
+
+/// Places the outputs of a stage and its exports, converted where an export asks for it.
+pub fn place(
+    store: &Store,
+    root: &Path,
+    pipeline: &str,
+    stage: &Stage,
+    outputs: &BTreeMap<String, Blob>,
+) -> Result<Vec<Placed>, StoreError> {
+    let mut artifacts = Vec::new();
+    for spec in &stage.outputs {
+        let digest = outputs[&spec.name].digest;
+        let path = Path::new(&stage.name).join(&spec.file);
+        artifacts.push(Artifact { stage: stage.name.clone(), path, digest });
+    }
+    for (output, export) in &stage.exports {
+        let digest = outputs[output].digest;
+        let digest = match export.format {
+            Some(format) => store.converted(&store.blob_path(digest), digest, format)?,
+            None => digest,
+        };
+        let path = export.file.clone();
+        artifacts.push(Artifact { stage: stage.name.clone(), path, digest });
+    }
+    store.place(pipeline, &folder(root, pipeline), &artifacts)
+}

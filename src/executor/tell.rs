@@ -1,0 +1,120 @@
+//! What the loop says of a run: every event goes to the reporter and to the history.
+
+use std::collections::BTreeMap;
+
+use super::{Run, Task};
+use crate::event::{Event, Outcome};
+use crate::fingerprint::{DirtyReason, Fingerprint};
+use crate::pipeline::Stage;
+use crate::schedule::TaskId;
+use crate::stage::Failure;
+use crate::store::artifacts::Placed;
+
+impl Run<'_> {
+    pub(super) fn say(&mut self, event: &Event) {
+        self.history.record(event, None);
+        (self.emit)(event);
+    }
+
+    /// Tells that a stage is over, and counts it.
+    pub(super) fn say_finished(
+        &mut self,
+        id: TaskId,
+        outcome: Outcome,
+        metrics: &BTreeMap<String, f64>,
+        failure: Option<Failure>,
+    ) {
+        let Task::Stage(task) = &self.tasks[id.index()] else { return };
+        let is_done = matches!(outcome, Outcome::Ran | Outcome::Cached);
+        let event = Event::StageFinished {
+            stage: task.stage.name.clone(),
+            outcome,
+            seconds: match outcome {
+                Outcome::Ran | Outcome::Failed => task.started.elapsed().as_secs_f64(),
+                Outcome::Cached | Outcome::Skipped | Outcome::Cancelled => 0.0,
+            },
+            reasons: task.reasons.clone(),
+            metrics: metrics.clone(),
+            failure,
+            because: self.failed_stage.clone().filter(|_| outcome == Outcome::Skipped),
+        };
+        let fingerprint = is_done.then(|| self.fingerprint(id));
+        *self.counts.entry(outcome).or_default() += 1;
+        self.history.record(&event, fingerprint);
+        (self.emit)(&event);
+    }
+
+    /// Tells how far a stage is. What a trial counts is not told: its tune counts trials.
+    pub(super) fn say_progress(&mut self, id: TaskId, unit: &'static str, done: u64, total: u64) {
+        let Task::Stage(task) = &mut self.tasks[id.index()] else { return };
+        task.counts = true;
+        let (stage, metrics) = (task.stage.name.clone(), task.metrics.clone());
+        self.say(&Event::StageProgress { stage, unit, done, total, metrics });
+    }
+
+    /// Keeps the metrics of a step for the next progress; of a stage that counts nothing, the steps
+    /// are its progress.
+    pub(super) fn say_step(&mut self, id: TaskId, step: u64, metrics: BTreeMap<String, f64>) {
+        let Task::Stage(task) = &mut self.tasks[id.index()] else { return };
+        task.metrics = metrics;
+        if !task.counts {
+            let (stage, metrics) = (task.stage.name.clone(), task.metrics.clone());
+            self.say(&Event::StageProgress { stage, unit: "steps", done: step, total: 0, metrics });
+        }
+    }
+
+    pub(super) fn say_placed(&mut self, placed: Vec<Placed>) {
+        for one in placed {
+            if let Some(aside) = &one.set_aside {
+                let message = format!(
+                    "`{}` had been edited: the edited file is now `{}`",
+                    self.shown(&one.path),
+                    self.shown(aside)
+                );
+                self.say(&Event::Warning { stage: Some(one.stage.clone()), message });
+            }
+            self.say(&Event::ArtifactPlaced { stage: one.stage, path: one.path });
+        }
+    }
+
+    /// Says aloud that the store was damaged: the stage is computed again.
+    pub(super) fn say_damage(&mut self, stage: &Stage, reasons: &[DirtyReason]) {
+        for reason in reasons {
+            let message = match reason {
+                DirtyReason::OutputDamaged { output, path } => format!(
+                    "the stored output `{output}` is damaged (`{}`): it is computed again",
+                    self.shown(path.as_ref())
+                ),
+                DirtyReason::OutputMissing { output } => {
+                    format!("the stored output `{output}` is gone: it is computed again")
+                }
+                _ => continue,
+            };
+            self.say(&Event::Warning { stage: Some(stage.name.clone()), message });
+        }
+    }
+
+    /// Gives a path as people see it: relative to the root where it lies below.
+    fn shown(&self, path: &std::path::Path) -> String {
+        path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
+    }
+
+    /// Gives the name of a task's stage; of a trial's, the tune's.
+    pub(super) fn stage_name(&self, id: TaskId) -> String {
+        match &self.tasks[id.index()] {
+            Task::Stage(task) => task.stage.name.clone(),
+            Task::Trial(trial) => trial.stage.name.clone(),
+        }
+    }
+
+    /// Gives the fingerprint of a task that was checked.
+    pub(super) fn fingerprint(&self, id: TaskId) -> Fingerprint {
+        match &self.tasks[id.index()] {
+            Task::Trial(trial) => trial.fingerprint,
+            Task::Stage(task) => {
+                // Whoever asks has the result of a check in hand.
+                task.manifest.as_ref().expect("the stage was checked").fingerprint()
+            }
+        }
+    }
+}

@@ -1,0 +1,420 @@
+//! One action from its lock to its entry: the work of a task, unaware of the schedule.
+//!
+//! A [`Job`] holds all that an action needs. [`run`] works on the calling thread; a command runs in
+//! [`run_command`] on the loop's runtime. Both speak only through [`Message`]s.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
+
+use super::process::{self, Cancel};
+use crate::data::Format;
+use crate::fingerprint::{Digest, Fingerprint, Manifest};
+use crate::freshness::{Found, look_up};
+use crate::schedule::TaskId;
+use crate::stage::command::{Launch, Paths};
+use crate::stage::{self, Context, Failure, Finished, OutputSpec, Params, Progress, Stop};
+use crate::store::{Entry, Store, StoreError, files, lock};
+use crate::study::{Curve, CurvePoint, StopRule};
+
+/// Progress is passed on at most this often for a task.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What a worker tells the loop.
+#[derive(Debug)]
+pub enum Message {
+    /// `done` of `total` units are done.
+    Progress { task: TaskId, unit: &'static str, done: u64, total: u64 },
+    /// The action reported the metrics of a step.
+    Step { task: TaskId, step: u64, metrics: BTreeMap<String, f64> },
+    /// Something that a person should know.
+    Warning { task: TaskId, message: String },
+    /// The action ended.
+    Ended { task: TaskId, end: End },
+    /// The other process that ran the action has ended.
+    Free { task: TaskId },
+    /// A check ended.
+    Checked { task: TaskId, check: Box<super::Check> },
+    /// A finished stage's artifacts were placed.
+    Placed(Result<Vec<crate::store::artifacts::Placed>, StoreError>),
+}
+
+/// How an action ended.
+#[derive(Debug)]
+pub enum End {
+    /// It ran, and its entry is in the store.
+    Ran(Box<Entry>),
+    /// Another process had run it meanwhile.
+    Cached(Box<Entry>),
+    /// It has no outputs; its curve up to then.
+    Stopped(Stop, Curve),
+    /// Another process runs it now.
+    Busy,
+}
+
+/// A file that an action reads.
+#[derive(Clone, Debug)]
+pub struct InputFile {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// The digest of its content.
+    pub digest: Digest,
+    /// The format to convert to first.
+    pub format: Option<Format>,
+    /// The ending of the name under which a command sees it.
+    pub extension: String,
+}
+
+/// Says of a finished trial whether its outputs are worth storing.
+pub type Keep = Arc<dyn Fn(&BTreeMap<String, f64>) -> bool + Send + Sync>;
+
+/// All that an action needs.
+#[derive(Clone)]
+pub struct Job {
+    /// The task that runs it.
+    pub task: TaskId,
+    /// What to do.
+    pub params: Params,
+    /// What identifies it.
+    pub manifest: Manifest,
+    /// The hash of the manifest.
+    pub fingerprint: Fingerprint,
+    /// What it reads, by full name.
+    pub inputs: BTreeMap<String, InputFile>,
+    /// What it gives.
+    pub outputs: Vec<OutputSpec>,
+    /// How many threads it may use.
+    pub threads: usize,
+    /// When a study stops it.
+    pub stop_rule: StopRule,
+    /// Whether its outputs are stored; always unless given.
+    pub keep: Option<Keep>,
+    /// Whether it runs whatever the store has, and from the beginning.
+    pub force: bool,
+    /// The root of the project.
+    pub root: PathBuf,
+    /// Where outputs go.
+    pub store: Arc<Store>,
+    /// Who listens.
+    pub sender: UnboundedSender<Message>,
+    /// Whether the run is being cancelled.
+    pub cancel: watch::Receiver<Cancel>,
+}
+
+/// Runs a built-in action to its end on the calling thread.
+pub fn run(job: &Job) -> End {
+    let _span = tracing::info_span!("action", kind = job.params.kind().name()).entered();
+    let _lock = match begin(job) {
+        Ok(lock) => lock,
+        Err(end) => return *end,
+    };
+    let listener = Listener::new(job);
+    let result = catch_unwind(AssertUnwindSafe(|| run_kind(job, &listener)));
+    let result = result.unwrap_or_else(|panic| Err(panicked(&*panic)));
+    finish(job, result, listener.into_curve())
+}
+
+/// Runs a command to its end.
+pub async fn run_command(job: Job) -> End {
+    let job = Arc::new(job);
+    let beginning = Arc::clone(&job);
+    // Conversions and locks may take long; the loop must not wait for them.
+    let begun = tokio::task::spawn_blocking(move || {
+        let lock = begin(&beginning)?;
+        match prepare_command(&beginning) {
+            Ok(launch) => Ok((lock, launch)),
+            Err(stop) => Err(Box::new(End::Stopped(stop, Curve::default()))),
+        }
+    });
+    let (lock, launch) = match begun.await {
+        Ok(Ok(begun)) => begun,
+        Ok(Err(end)) => return *end,
+        Err(error) => return End::Stopped(panicked_text(error.to_string()), Curve::default()),
+    };
+    let listener = Arc::new(Listener::new(&job));
+    let log = job.store.log_path(job.fingerprint);
+    let exit = process::run(&launch, &log, &*listener, job.cancel.clone()).await;
+    let ending = Arc::clone(&job);
+    let ended = tokio::task::spawn_blocking(move || {
+        let _lock = lock;
+        let curve = listener.curve();
+        let result = exit.and_then(|_| command_result(&ending));
+        finish(&ending, result, curve)
+    });
+    match ended.await {
+        Ok(end) => end,
+        Err(error) => End::Stopped(panicked_text(error.to_string()), Curve::default()),
+    }
+}
+
+/// Takes the action's lock and makes its working folder, or says why there is nothing to run.
+fn begin(job: &Job) -> Result<lock::Lock, Box<End>> {
+    let failed =
+        |error: StoreError| Box::new(End::Stopped(store_failure(&error), Curve::default()));
+    let lock = lock::try_action(&job.store.lock_path(job.fingerprint)).map_err(failed)?;
+    let Some(lock) = lock else { return Err(Box::new(End::Busy)) };
+    if job.force {
+        files::remove_folder(&job.store.checkpoint_path(job.fingerprint)).map_err(failed)?;
+    } else if let Found::Fresh(entry) = look_up(&job.manifest, &job.store) {
+        return Err(Box::new(End::Cached(entry)));
+    }
+    files::fresh_folder(&outputs_folder(job)).map_err(failed)?;
+    Ok(lock)
+}
+
+fn run_kind(job: &Job, listener: &Listener) -> Result<Finished, Stop> {
+    let mut inputs = BTreeMap::new();
+    for (name, input) in &job.inputs {
+        inputs.insert(name.clone(), readable(job, input)?);
+    }
+    let context = Context {
+        inputs: &inputs,
+        outputs: &outputs_folder(job),
+        checkpoint: &job.store.checkpoint_path(job.fingerprint),
+        threads: job.threads,
+        progress: listener,
+    };
+    stage::run(&job.params, &context)
+}
+
+/// Gives the path at which an input can be read in the format that was asked for.
+fn readable(job: &Job, input: &InputFile) -> Result<PathBuf, Stop> {
+    let Some(format) = input.format else { return Ok(input.path.clone()) };
+    let digest = job
+        .store
+        .converted(&input.path, input.digest, format)
+        .map_err(|error| store_failure(&error))?;
+    Ok(job.store.blob_path(digest))
+}
+
+/// Gives a command's inputs names with endings, and describes its process.
+fn prepare_command(job: &Job) -> Result<Launch, Stop> {
+    let Params::Command(params) = &job.params else {
+        unreachable!("only a command is prepared as one")
+    };
+    let folder = job.store.work_path(job.fingerprint).join("inputs");
+    files::fresh_folder(&folder).map_err(|error| store_failure(&error))?;
+    let mut inputs = BTreeMap::new();
+    for (name, input) in &job.inputs {
+        let path = readable(job, input)?;
+        let is_blob = path.starts_with(job.store.path("blobs"));
+        let shown = if is_blob { link_blob(&folder, name, input, &path)? } else { path };
+        inputs.insert(name.clone(), shown);
+    }
+    let log = job.store.log_path(job.fingerprint);
+    files::create_parent(&log).map_err(|error| store_failure(&error))?;
+    Ok(params.describe(&Paths {
+        root: &job.root,
+        inputs: &inputs,
+        outputs: &outputs_folder(job),
+        metrics: &job.store.work_path(job.fingerprint).join("metrics.jsonl"),
+    })?)
+}
+
+/// Links a blob under a name that a program can tell the format of.
+fn link_blob(folder: &Path, name: &str, input: &InputFile, blob: &Path) -> Result<PathBuf, Stop> {
+    let extension = input.format.map_or(input.extension.as_str(), |format| format.name());
+    let link = folder.join(format!("{name}.{extension}"));
+    let linked = std::os::unix::fs::symlink(blob, &link).map_err(StoreError::io("link", &link));
+    linked.map_err(|error| store_failure(&error))?;
+    Ok(link)
+}
+
+fn command_result(job: &Job) -> Result<Finished, Stop> {
+    let Params::Command(params) = &job.params else { unreachable!("only a command ends as one") };
+    let Some(output) = &params.metrics else { return Ok(Finished::default()) };
+    let file = &params.outputs[output];
+    let metrics = process::read_metrics(&outputs_folder(job).join(file))?;
+    Ok(Finished { metrics })
+}
+
+/// Stores what an action gave, and says how it ended.
+fn finish(job: &Job, result: Result<Finished, Stop>, curve: Curve) -> End {
+    let end = match result {
+        Ok(finished) => match publish(job, finished, &curve) {
+            Ok(entry) => End::Ran(Box::new(entry)),
+            Err(stop) => End::Stopped(stop, curve),
+        },
+        Err(stop) => {
+            remember(job, &stop, &curve);
+            End::Stopped(stop, curve)
+        }
+    };
+    let _ = files::remove_folder(&job.store.work_path(job.fingerprint));
+    end
+}
+
+/// Moves the outputs into the store and writes the entry: blobs first.
+fn publish(job: &Job, finished: Finished, curve: &Curve) -> Result<Entry, Stop> {
+    check_inputs(job)?;
+    let files = process::collect(&outputs_folder(job), &job.outputs)?;
+    let keep = job.keep.as_ref().is_none_or(|keep| keep(&finished.metrics));
+    let store = |error: StoreError| store_failure(&error);
+    // No outputs may be dropped between a blob's coming and its entry's.
+    let _lock = lock::shared(&job.store.path("locks/publish")).map_err(store)?;
+    let mut outputs = BTreeMap::new();
+    for (output, file) in files {
+        let blob = if keep { job.store.put_blob(&file) } else { job.store.name_blob(&file) };
+        outputs.insert(output, blob.map_err(store)?);
+    }
+    let entry = Entry {
+        manifest: job.manifest.clone(),
+        outputs,
+        metrics: finished.metrics,
+        curve: curve.clone(),
+        failure: None,
+    };
+    job.store.put_entry(&entry).map_err(store)?;
+    let _ = files::remove_folder(&job.store.checkpoint_path(job.fingerprint));
+    Ok(entry)
+}
+
+/// Refuses to store what was made from a file that changed meanwhile.
+fn check_inputs(job: &Job) -> Result<(), Stop> {
+    let is_same = |input: &InputFile| {
+        job.store.digest(&input.path).is_ok_and(|digest| digest == input.digest)
+    };
+    match job.inputs.iter().find(|(_, input)| !is_same(input)) {
+        None => Ok(()),
+        Some((name, input)) => Err(Failure::new(format!(
+            "its input `{name}`, `{}`, changed while it ran",
+            input.path.display()
+        ))
+        .help("run it again")
+        .into()),
+    }
+}
+
+/// Keeps what a stopped action knew: a pruned one's curve, and a failure that would come again.
+fn remember(job: &Job, stop: &Stop, curve: &Curve) {
+    let kept = match stop {
+        Stop::Pruned => {
+            files::write_sealed(&partial_curve_path(&job.store, job.fingerprint), curve)
+        }
+        Stop::Failed(failure) if failure.deterministic => job.store.put_entry(&Entry {
+            manifest: job.manifest.clone(),
+            outputs: BTreeMap::new(),
+            metrics: BTreeMap::new(),
+            curve: curve.clone(),
+            failure: Some(failure.clone()),
+        }),
+        Stop::Failed(_) | Stop::Cancelled => Ok(()),
+    };
+    if let Err(error) = kept {
+        tracing::warn!("{error}");
+    }
+}
+
+/// Gives the file in which the curve of a pruned action lies.
+pub fn partial_curve_path(store: &Store, fingerprint: Fingerprint) -> PathBuf {
+    store.checkpoint_path(fingerprint).join("curve")
+}
+
+fn outputs_folder(job: &Job) -> PathBuf {
+    job.store.work_path(job.fingerprint).join("outputs")
+}
+
+fn store_failure(error: &StoreError) -> Stop {
+    Failure::new(error.to_string()).into()
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Stop {
+    let text = panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+    panicked_text(text.unwrap_or_default())
+}
+
+fn panicked_text(text: String) -> Stop {
+    Failure::new(format!("it panicked: {text}"))
+        .help("this is a bug of runner: please report it")
+        .into()
+}
+
+/// Hears what a running kind says, passes it on, and answers whether to go on.
+struct Listener {
+    task: TaskId,
+    sender: UnboundedSender<Message>,
+    cancel: watch::Receiver<Cancel>,
+    stop_rule: StopRule,
+    state: Mutex<Heard>,
+}
+
+#[derive(Default)]
+struct Heard {
+    curve: Curve,
+    passed_on: Option<Instant>,
+}
+
+impl Listener {
+    fn new(job: &Job) -> Listener {
+        Listener {
+            task: job.task,
+            sender: job.sender.clone(),
+            cancel: job.cancel.clone(),
+            stop_rule: job.stop_rule.clone(),
+            state: Mutex::default(),
+        }
+    }
+
+    fn heard(&self) -> std::sync::MutexGuard<'_, Heard> {
+        // A panicking kind leaves a curve that is at worst short.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn curve(&self) -> Curve {
+        self.heard().curve.clone()
+    }
+
+    fn into_curve(self) -> Curve {
+        self.state.into_inner().unwrap_or_else(PoisonError::into_inner).curve
+    }
+
+    fn is_cancelled(&self) -> bool {
+        *self.cancel.borrow() != Cancel::None
+    }
+
+    fn send(&self, message: Message) {
+        // The loop listens as long as a worker lives; at a second Ctrl-C nobody does.
+        let _ = self.sender.send(message);
+    }
+}
+
+impl Progress for Listener {
+    fn count(&self, unit: &'static str, done: u64, total: u64) -> ControlFlow<()> {
+        let mut heard = self.heard();
+        let is_due = heard.passed_on.is_none_or(|last| last.elapsed() >= PROGRESS_INTERVAL);
+        if is_due || done == total {
+            heard.passed_on = Some(Instant::now());
+            self.send(Message::Progress { task: self.task, unit, done, total });
+        }
+        if self.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn step(&self, step: u64, metrics: &BTreeMap<String, f64>) -> ControlFlow<Stop> {
+        let mut heard = self.heard();
+        // JSON has no NaN: a curve holds only what can be read back.
+        let finite = metrics.iter().filter(|(_, value)| value.is_finite());
+        let metrics: BTreeMap<String, f64> = finite.map(|(name, v)| (name.clone(), *v)).collect();
+        heard.curve.points.push(CurvePoint { step, metrics: metrics.clone() });
+        self.send(Message::Step { task: self.task, step, metrics });
+        if self.stop_rule.as_ref().is_some_and(|stops| stops(&heard.curve.points)) {
+            return ControlFlow::Break(Stop::Pruned);
+        }
+        if self.is_cancelled() {
+            return ControlFlow::Break(Stop::Cancelled);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn warn(&self, message: String) {
+        self.send(Message::Warning { task: self.task, message });
+    }
+}

@@ -1,0 +1,126 @@
+//! Exports: outputs that are also written under the name that the user wants.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+
+use super::check::Checks;
+use super::diagnostic::{Place, Problem, did_you_mean};
+use super::draft::Draft;
+use super::inputs::within;
+use super::tree::{Data, Entry};
+use super::{Export, Format};
+use crate::stage::OutputSpec;
+
+/// Checks every stage's exports, alone and against each other; gives them by stage.
+pub(super) fn check(
+    checks: &Checks<'_>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, IndexMap<String, Export>> {
+    let mut exports: BTreeMap<String, IndexMap<String, Export>> = BTreeMap::new();
+    let mut taken: BTreeMap<PathBuf, Place> = BTreeMap::new();
+    for draft in checks.drafts.values() {
+        let mut own = IndexMap::new();
+        for entry in entries(draft, problems) {
+            match one(draft, entry, checks) {
+                Ok(Some(export)) => {
+                    let place = entry.value.place;
+                    if let Err(problem) = claim(&export.file, place, &mut taken) {
+                        problems.push(problem);
+                    }
+                    own.insert(entry.key.clone(), export);
+                }
+                Ok(None) => {}
+                Err(problem) => problems.push(problem),
+            }
+        }
+        exports.insert(draft.name.to_owned(), own);
+    }
+    exports
+}
+
+fn entries<'a>(draft: &Draft<'a>, problems: &mut Vec<Problem>) -> &'a [Entry] {
+    let Some(entry) = draft.node.entry("export") else { return &[] };
+    match &entry.value.data {
+        Data::Map(entries) => entries,
+        Data::Null | Data::Unknown => &[],
+        _ => {
+            let described = entry.value.describe();
+            let message = format!("`export` of {} must be a map, not {described}", draft.subject());
+            problems.push(
+                Problem::new(entry.value.place, message).help("write `export: { data: name.csv }`"),
+            );
+            &[]
+        }
+    }
+}
+
+fn one(draft: &Draft<'_>, entry: &Entry, checks: &Checks<'_>) -> Result<Option<Export>, Problem> {
+    let subject = format!("the export `{}` of {}", entry.key, draft.subject());
+    let Some(outputs) = &draft.outputs else { return Ok(None) };
+    let Some(output) = outputs.iter().find(|output| output.name == entry.key) else {
+        let names = outputs.iter().map(|output| output.name.as_str());
+        let message = format!("{} has no output `{}` to export", draft.subject(), entry.key);
+        return Err(
+            Problem::new(entry.place, message).help(did_you_mean(&entry.key, "outputs", names))
+        );
+    };
+    let Some(name) = entry.value.text() else {
+        if matches!(entry.value.data, Data::Unknown) {
+            return Ok(None);
+        }
+        let message = format!("{subject} must be a file's name, not {}", entry.value.describe());
+        return Err(Problem::new(entry.value.place, message).help("write `name.csv`"));
+    };
+    let wrong = |what: String| Problem::new(entry.value.place, format!("{subject} {what}"));
+    let file = within(Path::new(name)).ok_or_else(|| {
+        wrong(format!("cannot be written to `{name}`"))
+            .help("exports lie under `artifacts/<pipeline>/`: give a name, or a path below it")
+    })?;
+    let first = file.iter().next().map(|first| first.to_string_lossy().into_owned());
+    if let Some(stage) = first.filter(|first| checks.drafts.contains_key(first.as_str())) {
+        return Err(wrong(format!("would lie in the folder of stage `{stage}`"))
+            .help("give it another name"));
+    }
+    let format = ending(&file, output)
+        .map_err(|help| wrong(format!("cannot be written as `{name}`")).help(help))?;
+    Ok(Some(Export { file, format }))
+}
+
+/// Gives the format to convert an output to for a file's ending, or which endings there are.
+fn ending(file: &Path, output: &OutputSpec) -> Result<Option<Format>, String> {
+    let extension =
+        |path: &Path| path.extension().map(|extension| extension.to_string_lossy().into_owned());
+    let (wanted, own) = (extension(file), extension(Path::new(&output.file)));
+    if wanted == own {
+        return Ok(None);
+    }
+    let asked = Format::from_extension(file);
+    match (Format::from_extension(Path::new(&output.file)), asked) {
+        (Some(own), Some(format)) => Ok((own != format).then_some(format)),
+        (Some(_), None) => {
+            Err(format!("`{}` is a table: known are `.csv`, `.parquet`", output.name))
+        }
+        (None, _) => Err(match own {
+            Some(own) => format!("known for `{}` is `.{own}`", output.name),
+            None => format!("`{}` has no ending", output.name),
+        }),
+    }
+}
+
+/// Takes a path under the pipeline's artifacts, which none may take twice, nor as a folder.
+fn claim(file: &Path, place: Place, taken: &mut BTreeMap<PathBuf, Place>) -> Result<(), Problem> {
+    let other = taken.iter().find(|(other, _)| other.starts_with(file) || file.starts_with(other));
+    if let Some((other, first)) = other {
+        let message = match other == file {
+            true => format!("the file `{}` is exported twice", file.display()),
+            false => format!("`{}` and `{}` cannot both exist", file.display(), other.display()),
+        };
+        return Err(Problem::new(place, message)
+            .help("give one of them another name")
+            .label(*first, "also here"));
+    }
+    taken.insert(file.to_owned(), place);
+    Ok(())
+}

@@ -1,0 +1,356 @@
+//! Variables: `vars:`, `--set NAME=VALUE`, and `${name}` in the values of a pipeline file.
+//!
+//! A scalar that is one reference whole takes the variable's value with its type; a reference
+//! within a longer text is written into it. `$${` stands for a literal `${`. References to
+//! `inputs.`, `outputs.` and `with.` are a command's own: they stay where a command will read them.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+use super::diagnostic::{Place, Problem, Sources, did_you_mean, listed};
+use super::tree::{Data, Entry, Node};
+
+/// The prefixes of the references that a command stage resolves when it runs.
+pub(super) const COMMAND_PREFIXES: [&str; 3] = ["inputs.", "outputs.", "with."];
+
+/// The variables of a pipeline by name.
+#[derive(Debug, Default)]
+pub(super) struct Variables {
+    known: IndexMap<String, Variable>,
+}
+
+#[derive(Debug)]
+struct Variable {
+    /// Its value; none where that has a mistake, which is reported once and not at each use.
+    value: Option<Node>,
+    place: Place,
+    used: bool,
+}
+
+/// A part of a text: words, or a reference.
+#[derive(Debug, PartialEq, Eq)]
+enum Piece<'a> {
+    Words(&'a str),
+    Reference(&'a str),
+}
+
+impl Variables {
+    /// Reads the map under `vars:`. A value may refer to the variables above it.
+    pub fn read(
+        vars: Option<&Node>,
+        sets: Vec<(String, Place, Node)>,
+        sources: &Sources,
+        problems: &mut Vec<Problem>,
+    ) -> Variables {
+        let mut variables = Variables::default();
+        if let Some(node) = vars
+            && !matches!(node.data, Data::Map(_) | Data::Null)
+        {
+            let message =
+                format!("`vars` must be a map of names and values, not {}", node.describe());
+            problems.push(Problem::new(node.place, message).help("write `vars: { rows: 1000 }`"));
+        }
+        let mut given: BTreeMap<String, (Place, Node)> = BTreeMap::new();
+        for (name, place, node) in sets {
+            given.insert(name, (place, node));
+        }
+        for entry in vars.map_or(&[][..], Node::entries) {
+            if !is_variable_name(&entry.key) {
+                let message = format!("`{}` cannot be the name of a variable", entry.key);
+                problems.push(
+                    Problem::new(entry.place, message)
+                        .help("names are letters, digits, `_` and `-`"),
+                );
+            }
+            let value = match given.remove(&entry.key) {
+                Some((_, node)) => Some(node),
+                None => {
+                    let mut value = entry.value.clone();
+                    let before = problems.len();
+                    variables.substitute(&mut value, false, sources, problems);
+                    (problems.len() == before).then_some(value)
+                }
+            };
+            let variable = Variable { value, place: entry.place, used: false };
+            variables.known.insert(entry.key.clone(), variable);
+        }
+        for (name, (place, _)) in given {
+            let help = did_you_mean(&name, "variables", variables.names());
+            let help = format!("{help}; a param is set as `--set STAGE.params.NAME=VALUE`");
+            problems.push(Problem::new(place, format!("there is no variable `{name}`")).help(help));
+        }
+        variables
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.known.keys().map(String::as_str)
+    }
+
+    /// Gives every variable's value.
+    pub fn values(&self) -> BTreeMap<String, Value> {
+        let values = self.known.iter().filter_map(|(name, variable)| {
+            Some((name.clone(), variable.value.as_ref()?.to_value()))
+        });
+        values.collect()
+    }
+
+    /// Warns of variables that nothing refers to.
+    pub fn warn_of_unused(&self, problems: &mut Vec<Problem>) {
+        for (name, variable) in self.known.iter().filter(|(_, variable)| !variable.used) {
+            problems.push(
+                Problem::new(variable.place, format!("the variable `{name}` is never used"))
+                    .help(format!("use it as `${{{name}}}`, or remove it"))
+                    .warning(),
+            );
+        }
+    }
+
+    /// Puts values in the place of all references below `node`. Where `command` is set, a command's
+    /// own references stay as they are.
+    pub fn substitute(
+        &mut self,
+        node: &mut Node,
+        command: bool,
+        sources: &Sources,
+        problems: &mut Vec<Problem>,
+    ) {
+        match &mut node.data {
+            Data::List(items) => {
+                for item in items {
+                    self.substitute(item, command, sources, problems);
+                }
+            }
+            Data::Map(entries) => {
+                for Entry { value, .. } in entries {
+                    self.substitute(value, command, sources, problems);
+                }
+            }
+            Data::Text(text) if text.contains("${") => {
+                let text = std::mem::take(text);
+                self.resolve(node, &text, command, sources, problems);
+            }
+            _ => {}
+        }
+    }
+
+    fn resolve(
+        &mut self,
+        node: &mut Node,
+        text: &str,
+        command: bool,
+        sources: &Sources,
+        problems: &mut Vec<Problem>,
+    ) {
+        let pieces = match pieces(text) {
+            Ok(pieces) => pieces,
+            Err(rest) => {
+                let place = sources.narrow(node.place, rest);
+                problems.push(
+                    Problem::new(place, "a `${` is never closed")
+                        .help("write `${name}` for a variable, `$${` for a literal `${`"),
+                );
+                node.data = Data::Unknown;
+                return;
+            }
+        };
+        if let [Piece::Reference(name)] = pieces[..]
+            && !(command && is_commands_own(name))
+        {
+            let place = sources.narrow(node.place, name);
+            let value = self.look_up(name, place, problems).and_then(|value| value.clone());
+            node.data = value.map_or(Data::Unknown, |value| value.data);
+            mark(node, name);
+            return;
+        }
+        let mut written = String::with_capacity(text.len());
+        for piece in pieces {
+            match piece {
+                Piece::Words(words) => written.push_str(words),
+                Piece::Reference(name) if command && is_commands_own(name) => {
+                    written.push_str(&format!("${{{name}}}"));
+                }
+                Piece::Reference(name) => {
+                    let place = sources.narrow(node.place, name);
+                    let Some(Some(value)) = self.look_up(name, place, problems) else {
+                        node.data = Data::Unknown;
+                        return;
+                    };
+                    match scalar_text(value) {
+                        Some(scalar) => written.push_str(&scalar),
+                        None => problems.push(not_a_scalar(name, value, place)),
+                    }
+                    node.origin.push(name.to_owned());
+                }
+            }
+        }
+        node.data = Data::Text(written);
+    }
+
+    /// Finds a variable; the inner option is empty where its own value has a mistake.
+    fn look_up(
+        &mut self,
+        name: &str,
+        place: Place,
+        problems: &mut Vec<Problem>,
+    ) -> Option<&Option<Node>> {
+        if !self.known.contains_key(name) {
+            problems.push(self.unknown(name, place));
+        }
+        let variable = self.known.get_mut(name)?;
+        variable.used = true;
+        Some(&variable.value)
+    }
+
+    fn unknown(&self, name: &str, place: Place) -> Problem {
+        let problem = Problem::new(place, format!("there is no variable `{name}`"));
+        if is_commands_own(name) {
+            return problem.help(
+                "`inputs`, `outputs` and `with` are known only in `run` and `env` of a `command` stage",
+            );
+        }
+        let near = super::diagnostic::nearest(name, self.names());
+        problem.help(match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if self.known.is_empty() => {
+                format!(
+                    "define it under `vars:`, or write `$${{{name}}}` for a literal `${{{name}}}`"
+                )
+            }
+            None => format!(
+                "variables: {}; `$${{{name}}}` stands for a literal `${{{name}}}`",
+                listed(self.names())
+            ),
+        })
+    }
+}
+
+fn not_a_scalar(name: &str, value: &Node, place: Place) -> Problem {
+    let message =
+        format!("the variable `{name}` is {}, which cannot stand within a text", value.describe());
+    Problem::new(place, message).help("refer to it as the whole value: `\"${name}\"` alone")
+}
+
+fn mark(node: &mut Node, name: &str) {
+    if !node.origin.iter().any(|known| known == name) {
+        node.origin.push(name.to_owned());
+    }
+    match &mut node.data {
+        Data::List(items) => items.iter_mut().for_each(|item| mark(item, name)),
+        Data::Map(entries) => entries.iter_mut().for_each(|entry| mark(&mut entry.value, name)),
+        _ => {}
+    }
+}
+
+fn scalar_text(node: &Node) -> Option<String> {
+    match &node.data {
+        Data::Bool(flag) => Some(flag.to_string()),
+        Data::Number(number) => Some(number.to_string()),
+        Data::Text(text) => Some(text.clone()),
+        Data::Unknown => Some(String::new()),
+        Data::Null | Data::List(_) | Data::Map(_) => None,
+    }
+}
+
+/// Says whether a reference is one that a command stage resolves when it runs.
+pub(super) fn is_commands_own(name: &str) -> bool {
+    COMMAND_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn is_variable_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+}
+
+/// Cuts a text at its references; an unclosed one is given back as the error.
+fn pieces(text: &str) -> Result<Vec<Piece<'_>>, &str> {
+    let mut pieces = Vec::new();
+    let mut words_start = 0;
+    let mut search_from = 0;
+    while let Some(found) = text[search_from..].find("${") {
+        let at = search_from + found;
+        if text[..at].ends_with('$') && at > words_start {
+            // `$${`: the first dollar goes, the rest are words.
+            pieces.push(Piece::Words(&text[words_start..at - 1]));
+            words_start = at;
+            search_from = at + 2;
+            continue;
+        }
+        let close = text[at..].find('}').ok_or(&text[at..])?;
+        if at > words_start {
+            pieces.push(Piece::Words(&text[words_start..at]));
+        }
+        pieces.push(Piece::Reference(text[at + 2..at + close].trim()));
+        words_start = at + close + 1;
+        search_from = words_start;
+    }
+    if words_start < text.len() {
+        pieces.push(Piece::Words(&text[words_start..]));
+    }
+    Ok(pieces)
+}
+
+/// Gives the references of a text that a command resolves when it runs.
+pub(super) fn commands_references(text: &str) -> Vec<&str> {
+    let pieces = pieces(text).unwrap_or_default();
+    let references = pieces.into_iter().filter_map(|piece| match piece {
+        Piece::Reference(name) if is_commands_own(name) => Some(name),
+        _ => None,
+    });
+    references.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::SourceFile;
+    use super::super::tree;
+    use super::*;
+
+    fn substituted(text: &str, command: bool) -> (Value, Vec<String>, Vec<String>) {
+        let file = Arc::new(SourceFile { path: "p.yaml".into(), text: text.to_owned() });
+        let sources = Sources::new(file);
+        let (root, _) = tree::parse(text, 0, 0).unwrap();
+        let mut problems = Vec::new();
+        let vars = root.entry("vars").map(|entry| &entry.value);
+        let mut variables = Variables::read(vars, Vec::new(), &sources, &mut problems);
+        let mut node = root.entry("x").unwrap().value.clone();
+        variables.substitute(&mut node, command, &sources, &mut problems);
+        let said = problems
+            .iter()
+            .map(|problem| format!("{} at {}", problem.message, sources.text(problem.labels[0].0)));
+        (node.to_value(), node.origin.clone(), said.collect())
+    }
+
+    #[test]
+    fn a_whole_reference_keeps_the_type_and_an_inner_one_is_text() {
+        let vars = "vars: { n: 5, half: 0.5, list: [1, 2], m: \"${n}\" }\n";
+        let value = |x: &str| substituted(&format!("{vars}x: {x}"), false);
+        assert_eq!(value("\"${n}\"").0, 5);
+        assert_eq!(value("${m}").0, 5);
+        assert_eq!(value("\"a${n}b${half}\"").0, "a5b0.5");
+        assert_eq!(value("\"${list}\"").0, serde_json::json!([1, 2]));
+        assert_eq!(value("\"a${n}b${half}\"").1, ["n", "half"]);
+        assert_eq!(value("\"$${n} $$${n} $5\"").0, "${n} $${n} $5");
+    }
+
+    #[test]
+    fn mistakes_are_named_at_the_reference() {
+        let vars = "vars: { rows: 5, list: [1] }\n";
+        let said = |x: &str| substituted(&format!("{vars}x: {x}"), false).2;
+        assert_eq!(said("'a ${rowz}'"), ["there is no variable `rowz` at rowz"]);
+        assert_eq!(said("'a ${rows'"), ["a `${` is never closed at ${rows"]);
+        assert_eq!(said("'a ${list}'").len(), 1);
+        assert_eq!(said("'${with.lr}'").len(), 1);
+    }
+
+    #[test]
+    fn a_commands_own_references_stay() {
+        let (value, origin, said) = substituted("vars: {n: 3}\nx: 'do ${inputs.data} ${n}'", true);
+        assert_eq!(value, "do ${inputs.data} 3");
+        assert_eq!(origin, ["n"]);
+        assert_eq!(said, [""; 0]);
+        assert_eq!(commands_references(value.as_str().unwrap()), ["inputs.data"]);
+    }
+}

@@ -1,0 +1,261 @@
+//! Bars on a terminal: one for each running stage, finished ones as lines above.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::{self, Stderr, Stdout};
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::summary::Summary;
+use super::{Clock, Printer, Reporter, Throttle, colour, lines, text};
+use crate::event::Event;
+
+/// The time between two updates of a bar, and its tick where nothing happens.
+const GAP: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(250);
+
+/// Characters of a stage's name beside its bar, at most.
+const NAME: usize = 24;
+
+/// Shows bars on standard error, and the closing tables on standard output.
+pub struct Bars {
+    multi: MultiProgress,
+    bars: BTreeMap<String, (ProgressBar, Gauge)>,
+    /// The width of the longest stage name.
+    width: usize,
+    stderr: Printer<Stderr>,
+    stdout: Printer<Stdout>,
+    colour: (bool, bool),
+    clock: Clock,
+    updates: Throttle,
+    summary: Summary,
+}
+
+/// What a bar shows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Gauge {
+    unit: &'static str,
+    done: u64,
+    total: u64,
+    metrics: BTreeMap<String, f64>,
+    /// The trials that run.
+    running: u64,
+    /// The best trial's value.
+    best: Option<f64>,
+    why: String,
+}
+
+impl Gauge {
+    /// Takes in an event of the stage; tells whether it should be shown at once.
+    pub fn event(&mut self, event: &Event) -> bool {
+        match event {
+            Event::StageStarted { reasons, .. } => {
+                self.why = text::reasons(reasons);
+                true
+            }
+            Event::StageProgress { unit, done, total, metrics, .. } => {
+                (self.unit, self.done, self.total) = (unit, *done, *total);
+                if !metrics.is_empty() {
+                    self.metrics.clone_from(metrics);
+                }
+                done == total
+            }
+            Event::TrialStarted { .. } => {
+                self.unit = "trials";
+                self.running += 1;
+                false
+            }
+            Event::TrialFinished { best, done, total, .. } => {
+                (self.unit, self.done, self.total) = ("trials", *done, *total);
+                self.running = self.running.saturating_sub(1);
+                self.best = *best;
+                done == total
+            }
+            Event::RunStarted { .. }
+            | Event::Warning { .. }
+            | Event::StageFinished { .. }
+            | Event::ArtifactPlaced { .. }
+            | Event::RunFinished { .. } => false,
+        }
+    }
+
+    /// Says how far the stage is; until it counts something, why it runs.
+    pub fn message(&self) -> String {
+        if self.unit.is_empty() {
+            return self.why.clone();
+        }
+        let mut message = lines::progress(self.unit, self.done, self.total, &self.metrics);
+        if self.running > 0 {
+            message += &format!(", {} running", self.running);
+        }
+        if let Some(best) = self.best {
+            message += &format!(", best {}", text::number(best));
+        }
+        message
+    }
+}
+
+impl Bars {
+    /// Makes a reporter for the standard streams.
+    pub fn new() -> Bars {
+        Bars {
+            multi: MultiProgress::new(),
+            bars: BTreeMap::new(),
+            width: 0,
+            stderr: Printer::new(io::stderr()),
+            stdout: Printer::new(io::stdout()),
+            colour: (colour(&io::stderr()), colour(&io::stdout())),
+            clock: Clock::start(),
+            updates: Throttle::new(GAP),
+            summary: Summary::default(),
+        }
+    }
+
+    fn start(&mut self, stage: &str) {
+        let name = text::clip(stage, NAME);
+        let bar = ProgressBar::no_length()
+            .with_style(waiting())
+            .with_prefix(format!("{name:width$}", width = self.width));
+        let bar = self.multi.add(bar);
+        bar.enable_steady_tick(TICK);
+        self.bars.insert(stage.to_owned(), (bar, Gauge::default()));
+    }
+
+    fn update(&mut self, stage: &str, event: &Event) {
+        let Some((bar, gauge)) = self.bars.get_mut(stage) else { return };
+        let at_once = gauge.event(event);
+        if !at_once && !self.updates.pass(stage, self.clock.now()) {
+            return;
+        }
+        if gauge.total > 0 && bar.length().is_none() {
+            bar.set_style(counting());
+        }
+        if gauge.total > 0 {
+            bar.set_length(gauge.total);
+            bar.set_position(gauge.done);
+        }
+        bar.set_message(gauge.message());
+    }
+
+    fn finish(&mut self, stage: &str) {
+        if let Some((bar, _)) = self.bars.remove(stage) {
+            bar.finish_and_clear();
+            self.multi.remove(&bar);
+        }
+        self.updates.forget(stage);
+    }
+
+    /// Prints lines above the bars.
+    fn above(&mut self, lines: &[String]) {
+        let painted = lines.iter().map(|line| painted(line, self.colour.0));
+        if self.multi.is_hidden() {
+            self.stderr.print(painted);
+        } else {
+            self.multi.suspend(|| self.stderr.print(painted));
+        }
+    }
+}
+
+impl Reporter for Bars {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::RunStarted { stages, .. } => {
+                let longest = stages.iter().map(|stage| stage.chars().count()).max();
+                self.width = longest.unwrap_or(0).min(NAME);
+            }
+            Event::StageStarted { stage, .. } => {
+                self.start(stage);
+                self.update(stage, event);
+            }
+            Event::StageProgress { stage, .. }
+            | Event::TrialStarted { stage, .. }
+            | Event::TrialFinished { stage, .. } => self.update(stage, event),
+            Event::StageFinished { stage, .. } => {
+                self.finish(stage);
+                self.above(&lines::stage_finished(event));
+            }
+            Event::Warning { stage, message } => {
+                self.above(&[lines::warning(stage.as_deref(), message)]);
+            }
+            Event::ArtifactPlaced { .. } => {}
+            Event::RunFinished { .. } => {
+                // Bars are cleared as their stages end. Should one be left, it must not stand in
+                // the way, and a terminal that is gone is no matter.
+                let _ = self.multi.clear();
+            }
+        }
+        let closing = self.summary.event(event);
+        self.stdout.print(closing.iter().map(|line| painted(line, self.colour.1)));
+    }
+}
+
+fn painted(line: &str, colour: bool) -> Cow<'_, str> {
+    if colour { lines::paint(line).into() } else { line.into() }
+}
+
+/// The style of a bar whose stage has not said how much there is to do.
+fn waiting() -> ProgressStyle {
+    style("{prefix} {spinner:^20} {elapsed:>4} {wide_msg}")
+}
+
+fn counting() -> ProgressStyle {
+    style("{prefix} {bar:20} {elapsed:>4} {wide_msg}").progress_chars("━╸─")
+}
+
+fn style(template: &str) -> ProgressStyle {
+    // The templates are the two above, and a test makes both.
+    ProgressStyle::with_template(template).expect("the template is well-formed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stage::StageKind;
+
+    #[test]
+    fn the_styles_are_well_formed() {
+        let _ = (waiting(), counting());
+    }
+
+    #[test]
+    fn a_gauge_says_what_a_stage_counts() {
+        let mut gauge = Gauge::default();
+        let stage = || "train".to_owned();
+        let reasons = vec![crate::fingerprint::DirtyReason::NeverRan];
+        gauge.event(&Event::StageStarted { stage: stage(), kind: StageKind::Train, reasons });
+        assert_eq!(gauge.message(), "never ran before");
+        let metrics = BTreeMap::from([("validation_loss".to_owned(), 0.0123)]);
+        gauge.event(&Event::StageProgress {
+            stage: stage(),
+            unit: "epochs",
+            done: 3,
+            total: 12,
+            metrics,
+        });
+        assert_eq!(gauge.message(), "3 of 12 epochs, validation_loss 0.0123");
+    }
+
+    #[test]
+    fn a_gauge_counts_trials() {
+        let mut gauge = Gauge::default();
+        let stage = || "tune".to_owned();
+        for number in 0..3 {
+            let params = BTreeMap::new();
+            gauge.event(&Event::TrialStarted { stage: stage(), number, params });
+        }
+        assert_eq!(gauge.message(), "0 trials, 3 running");
+        gauge.event(&Event::TrialFinished {
+            stage: stage(),
+            number: 0,
+            params: BTreeMap::new(),
+            value: Some(0.5),
+            outcome: crate::event::TrialOutcome::Ran,
+            best: Some(0.5),
+            done: 1,
+            total: 20,
+            seconds: 1.0,
+        });
+        assert_eq!(gauge.message(), "1 of 20 trials, 2 running, best 0.5");
+    }
+}

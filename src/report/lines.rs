@@ -1,0 +1,159 @@
+//! The lines for single events, without colour and without where they go.
+
+use std::collections::BTreeMap;
+
+use super::text::{self, Digits};
+use crate::event::{Event, Outcome, TrialOutcome};
+use crate::stage::Failure;
+use crate::study::Point;
+
+/// Says what was given with `--jobs` and how much there is to do.
+pub fn run_started(pipeline: &str, stages: usize, jobs: usize) -> String {
+    let stages = text::counted(stages as u64, "stage");
+    format!("{pipeline}: {stages}, {} at a time", text::counted(jobs as u64, "job"))
+}
+
+/// Says how far a stage is: `3 of 12 epochs, validation_loss 0.015`.
+pub fn progress(unit: &str, done: u64, total: u64, metrics: &BTreeMap<String, f64>) -> String {
+    let mut line = match total {
+        0 => format!("{} {unit}", text::count(done)),
+        _ => format!("{} of {} {unit}", text::count(done), text::count(total)),
+    };
+    if let Some(metrics) = scores(metrics, 3) {
+        line += &format!(", {metrics}");
+    }
+    line
+}
+
+/// Writes the first metrics in one phrase; those with a dot in their name are details.
+pub fn scores(metrics: &BTreeMap<String, f64>, most: usize) -> Option<String> {
+    let plain = metrics.iter().filter(|(name, _)| !name.contains('.')).take(most);
+    let phrases: Vec<_> =
+        plain.map(|(name, value)| format!("{name} {}", text::number(*value))).collect();
+    (!phrases.is_empty()).then(|| phrases.join(", "))
+}
+
+/// Writes a trial's parameters in one phrase.
+pub fn point(params: &Point) -> String {
+    let phrase = |(path, value)| format!("{path} {}", text::value(value, Digits::Few));
+    params.iter().map(phrase).collect::<Vec<_>>().join(", ")
+}
+
+/// Gives the word for how a stage ended.
+pub fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Ran => "ran",
+        Outcome::Cached => "cached",
+        Outcome::Failed => "failed",
+        Outcome::Skipped => "skipped",
+        Outcome::Cancelled => "cancelled",
+    }
+}
+
+/// Gives the word for how a trial ended.
+pub fn trial_outcome(outcome: TrialOutcome) -> &'static str {
+    match outcome {
+        TrialOutcome::Ran => "ran",
+        TrialOutcome::Cached => "cached",
+        TrialOutcome::Pruned => "pruned",
+        TrialOutcome::Failed => "failed",
+        TrialOutcome::Cancelled => "cancelled",
+    }
+}
+
+/// Says something that a person should know.
+pub fn warning(stage: Option<&str>, message: &str) -> String {
+    match stage {
+        Some(stage) => format!("warning: {stage}: {message}"),
+        None => format!("warning: {message}"),
+    }
+}
+
+/// Gives the lines for a stage that ended; none for one that was cached.
+pub fn stage_finished(event: &Event) -> Vec<String> {
+    let Event::StageFinished { stage, outcome, seconds, metrics, failure, because, .. } = event
+    else {
+        return Vec::new();
+    };
+    let took = text::duration(*seconds);
+    match outcome {
+        Outcome::Cached => Vec::new(),
+        Outcome::Ran => match scores(metrics, 3) {
+            Some(scores) => vec![format!("{stage}: ran in {took}, {scores}")],
+            None => vec![format!("{stage}: ran in {took}")],
+        },
+        Outcome::Skipped => match because {
+            Some(because) => vec![format!("{stage}: skipped because {because} failed")],
+            None => vec![format!("{stage}: skipped")],
+        },
+        Outcome::Cancelled if *seconds > 0.0 => vec![format!("{stage}: cancelled after {took}")],
+        Outcome::Cancelled => vec![format!("{stage}: cancelled")],
+        Outcome::Failed => failed(stage, &took, failure.as_ref()),
+    }
+}
+
+fn failed(stage: &str, took: &str, failure: Option<&Failure>) -> Vec<String> {
+    let head = format!("error: stage `{stage}` failed after {took}");
+    let Some(failure) = failure else { return vec![head] };
+    let mut lines = vec![format!("{head}: {}", failure.message)];
+    if let Some(help) = &failure.help {
+        lines.push(format!("  help: {help}"));
+    }
+    match (failure.log_tail.as_slice(), &failure.log) {
+        ([], None) => {}
+        ([], Some(log)) => lines.push(format!("  its log is empty: {}", log.display())),
+        (tail, log) => {
+            let whole = log.as_ref().map(|log| format!(" (all of it: {})", log.display()));
+            lines.push(format!("  the last lines of its log{}:", whole.unwrap_or_default()));
+            lines.extend(tail.iter().map(|line| format!("  │ {line}")));
+        }
+    }
+    lines
+}
+
+/// Says how a trial ended and what is best so far.
+pub fn trial_finished(event: &Event) -> String {
+    let Event::TrialFinished { stage, number, params, value, outcome, best, done, total, seconds } =
+        event
+    else {
+        return String::new();
+    };
+    let mut line = format!("{stage}: trial {number} {}", trial_outcome(*outcome));
+    if let Some(value) = value {
+        line += &format!(" with {}", text::number(*value));
+    }
+    line += &format!(" in {}", text::duration(*seconds));
+    if !params.is_empty() {
+        line += &format!(" at {}", point(params));
+    }
+    line += &format!("; {} of {} done", text::count(*done), text::count(*total));
+    if let Some(best) = best {
+        line += &format!(", best {}", text::number(*best));
+    }
+    line
+}
+
+/// Says that trials were not run again.
+pub fn trials_cached(stage: &str, trials: u64) -> String {
+    format!("{stage}: {} cached", text::counted(trials, "trial"))
+}
+
+/// Colours the first word of a line that begins with what deserves it; all else stays as it is, so
+/// that the lines are legible without.
+pub fn paint(line: &str) -> String {
+    const RED: u8 = 31;
+    const GREEN: u8 = 32;
+    const YELLOW: u8 = 33;
+    let words = [
+        ("error:", RED),
+        ("failed:", RED),
+        ("warning:", YELLOW),
+        ("interrupted:", YELLOW),
+        ("done:", GREEN),
+        ("nothing to do:", GREEN),
+    ];
+    match words.into_iter().find(|(word, _)| line.starts_with(word)) {
+        Some((word, colour)) => format!("\x1b[1;{colour}m{word}\x1b[0m{}", &line[word.len()..]),
+        None => line.to_owned(),
+    }
+}

@@ -1,0 +1,252 @@
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
+use serde_json::json;
+
+use super::super::Params as AnyParams;
+use super::*;
+use crate::data::table;
+use crate::study::{Curve, TrialEnd};
+
+fn train(extra: Value) -> AnyParams {
+    let mut value = json!({
+        "target": "y",
+        "network": { "kind": "lstm", "units": [64, 64], "dropout": 0.2 },
+        "epochs": 9,
+    });
+    value
+        .as_object_mut()
+        .expect("it is an object")
+        .extend(extra.as_object().cloned().unwrap_or_default());
+    AnyParams::from_value(StageKind::Train, value).expect("the params are well-formed")
+}
+
+fn command() -> AnyParams {
+    let value = json!({ "run": "echo", "with": { "lr": 0.1, "mode": "fast" } });
+    AnyParams::from_value(StageKind::Command, value).expect("the params are well-formed")
+}
+
+fn tune(extra: Value) -> Params {
+    let mut value = json!({
+        "stage": "train",
+        "search": { "epochs": { "int": [1, 9] } },
+        "objective": { "minimize": "validation_loss" },
+        "trials": 4,
+    });
+    value
+        .as_object_mut()
+        .expect("it is an object")
+        .extend(extra.as_object().cloned().unwrap_or_default());
+    serde_json::from_value(value).expect("the params are well-formed")
+}
+
+fn point(value: Value) -> Point {
+    serde_json::from_value(value).expect("a point is an object")
+}
+
+#[test]
+fn a_point_sets_nested_fields_and_makes_those_that_are_left_out() {
+    let trial = trial_params(
+        &train(json!({})),
+        &point(json!({
+            "network.units": [16],
+            "early_stopping.patience": 3,
+            "optimizer.learning_rate": 1,
+        })),
+    );
+    let expected = train(json!({
+        "network": { "kind": "lstm", "units": [16], "dropout": 0.2 },
+        "early_stopping": { "patience": 3 },
+        "optimizer": { "kind": "adam", "learning_rate": 1.0 },
+    }));
+    assert_eq!(trial, Ok(expected));
+}
+
+#[test]
+fn another_kind_of_thing_loses_the_fields_that_it_does_not_have() {
+    let base = train(json!({
+        "optimizer": { "kind": "adamw", "learning_rate": 0.002, "weight_decay": 0.1 },
+    }));
+    let trial =
+        trial_params(&base, &point(json!({ "optimizer.kind": "sgd", "optimizer.momentum": 0.9 })));
+    let expected = train(json!({
+        "optimizer": { "kind": "sgd", "learning_rate": 0.002, "momentum": 0.9 },
+    }));
+    assert_eq!(trial, Ok(expected));
+}
+
+#[test]
+fn a_command_is_searched_by_its_own_parameters() {
+    let trial = trial_params(&command(), &point(json!({ "with.lr": 0.5 })));
+    let AnyParams::Command(params) = trial.expect("the point fits") else { unreachable!() };
+    assert_eq!(params.with["lr"], json!(0.5));
+    assert_eq!(params.with["mode"], json!("fast"));
+}
+
+#[test]
+fn the_first_trial_is_the_base_where_the_space_holds_it() {
+    let base = train(json!({ "early_stopping": { "patience": 4 } }));
+    let search = |units: Value, dropout: Value| {
+        tune(json!({ "search": {
+            "network.units": { "choice": units },
+            "network.dropout": dropout,
+            "early_stopping": { "choice": [null, {}, { "patience": 9 }] },
+            "optimizer.momentum": {
+                "float": [0.0, 0.9], "when": { "early_stopping": [{ "patience": 9 }] },
+            },
+        } }))
+        .search
+    };
+    let stepped = json!({ "float": [0.0, 0.5], "step": 0.1 });
+    let held = base_point(&base, &search(json!([[16], [64, 64]]), stepped.clone()));
+    let expected = point(json!({
+        "network.units": [64, 64], "network.dropout": 0.2, "early_stopping": {},
+    }));
+    assert_eq!(held, Some(expected));
+    assert_eq!(base_point(&base, &search(json!([[16], [64]]), stepped)), None);
+    let off = json!({ "float": [0.0, 0.5], "step": 0.15 });
+    assert_eq!(base_point(&base, &search(json!([[64, 64]]), off)), None);
+}
+
+#[test]
+fn a_search_is_tried_on_its_base_before_anything_runs() {
+    let check = |base: &AnyParams, extra: Value| -> Vec<(String, String)> {
+        let params = tune(extra);
+        assert_eq!(params.check(), []);
+        let issue = |issue: ParamIssue| (issue.path, issue.help.unwrap_or(issue.message));
+        check_search(&params, base).into_iter().map(issue).collect()
+    };
+    let places = |base: &AnyParams, extra: Value| -> Vec<String> {
+        check(base, extra).into_iter().map(|(place, _)| place).collect()
+    };
+    let base = train(json!({}));
+    let sound = json!({ "search": {
+        "network.units": { "choice": [[16], [64, 64]] },
+        "optimizer.kind": { "choice": ["adam", "sgd"] },
+        "optimizer.momentum": { "float": [0.0, 0.9], "when": { "optimizer.kind": ["sgd"] } },
+        "early_stopping.patience": { "int": [1, 5] },
+    } });
+    assert_eq!(check(&base, sound), []);
+
+    let absent = json!({ "search": { "network.droput": { "float": [0.0, 0.5] } } });
+    let help = "did you mean `network.dropout`?".to_owned();
+    assert_eq!(check(&base, absent), [("search.network.droput".to_owned(), help)]);
+    let absent = json!({ "search": { "with.rl": { "float": [0.0, 0.5] } } });
+    let help = "did you mean `with.lr`?".to_owned();
+    assert_eq!(check(&command(), absent), [("search.with.rl".to_owned(), help)]);
+
+    let wrong = json!({ "search": {
+        "network.units": { "choice": [[16], []] },
+        "network.dropout": { "float": [0.0, 1.5] },
+        "epochs": { "float": [1.0, 9.0] },
+        "batch_size": { "choice": [32, "64"] },
+        "optimizer.momentum": { "float": [0.0, 0.9] },
+        "schedule.factor": { "float": [0.1, 0.9] },
+        "window": { "log_int": [1, 64] },
+    } });
+    assert_eq!(
+        places(&base, wrong),
+        [
+            "search.batch_size",
+            "search.epochs",
+            "search.network.dropout",
+            "search.network.units",
+            "search.optimizer.momentum",
+            "search.schedule.factor",
+        ]
+    );
+
+    // Each is sound alone, but not beside the other.
+    let stepped = train(json!({ "schedule": { "kind": "step", "every": 2, "factor": 0.5 } }));
+    let clash = json!({ "search": {
+        "schedule.kind": { "choice": ["step", "constant"] },
+        "schedule.factor": { "float": [0.1, 0.9] },
+    } });
+    assert_eq!(places(&stepped, clash), ["search.schedule.kind"]);
+
+    let unknown = json!({ "objective": { "maximize": "accuracy" } });
+    assert_eq!(places(&base, unknown), ["objective.maximize"]);
+    let command_tune = json!({
+        "search": { "with.lr": { "log_float": [0.01, 1.0] } },
+        "objective": { "maximize": "accuracy" },
+        "pruner": { "kind": "hyperband" },
+    });
+    assert_eq!(places(&command(), command_tune), ["pruner.max_resource"]);
+}
+
+#[test]
+fn mistakes_in_the_space_itself_are_placed_in_the_params() {
+    let params = tune(json!({
+        "search": { "network.dropout": { "float": [0.5, 0.1] } },
+        "pruner": { "kind": "hyperband", "min_resource": 9, "max_resource": 3 },
+    }));
+    let places: Vec<String> = params.check().into_iter().map(|issue| issue.path).collect();
+    assert_eq!(places, ["search.network.dropout.float", "pruner.min_resource"]);
+    // They do not make the check beside the base panic.
+    assert_eq!(check_search(&params, &train(json!({}))), []);
+}
+
+#[test]
+fn outputs_hold_the_trials_and_the_best_params() {
+    let params = tune(json!({ "search": {
+        "network.units": { "choice": [[16], [64, 64]] },
+        "network.dropout": { "float": [0.0, 0.5] },
+        "batch_size": { "choice": [16, 32] },
+        "loss": { "choice": ["mse", "mae"] },
+        "warmup_epochs": { "int": [0, 3], "when": { "batch_size": [16] } },
+    } }));
+    let mut study = study(&params, &train(json!({})));
+    let mut records = Vec::new();
+    while let Some((number, _)) = study.ask() {
+        let curve = Curve::default();
+        let value = (number as f64 - 2.0).abs() / 4.0;
+        let metrics = BTreeMap::from([("value".to_owned(), value), ("epochs".to_owned(), 3.0)]);
+        records.push(TrialRecord { number, metrics, steps: 3, fingerprint: format!("f{number}") });
+        let end = match number {
+            1 => TrialEnd::Failed,
+            3 => TrialEnd::Pruned { curve },
+            _ => TrialEnd::Complete { value, curve },
+        };
+        study.tell(number, end);
+    }
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    write_outputs(folder.path(), &study, &records).expect("the outputs can be written");
+
+    let path = folder.path().join("trials.parquet");
+    let batch = table::batches(&path, None).expect("it is a table").next();
+    let batch = batch.expect("it has rows").expect("they can be read");
+    let schema = batch.schema();
+    let columns: Vec<(&str, &DataType)> =
+        schema.fields().iter().map(|field| (field.name().as_str(), field.data_type())).collect();
+    let expected = [
+        ("number", &DataType::UInt64),
+        ("state", &DataType::Utf8),
+        ("value", &DataType::Float64),
+        ("batch_size", &DataType::Int64),
+        ("loss", &DataType::Utf8),
+        ("network.dropout", &DataType::Float64),
+        ("network.units", &DataType::Utf8),
+        ("warmup_epochs", &DataType::Int64),
+        ("epochs", &DataType::Float64),
+        ("metric.value", &DataType::Float64),
+        ("steps", &DataType::UInt64),
+        ("fingerprint", &DataType::Utf8),
+    ];
+    assert_eq!(columns, expected);
+    let column = |name: &str| batch.column_by_name(name).expect("the column is there");
+    let states: Vec<_> = column("state").as_string::<i32>().iter().flatten().collect();
+    assert_eq!(states, ["complete", "failed", "complete", "pruned"]);
+    assert_eq!(column("epochs").null_count(), 2);
+    assert_eq!(column("network.dropout").as_primitive::<Float64Type>().value(0), 0.2);
+    assert_eq!(column("network.units").as_string::<i32>().value(0), "[64,64]");
+    let sizes = column("batch_size").as_primitive::<Int64Type>();
+    let exists = |row: usize| sizes.value(row) == 16;
+    assert!((0..4).all(|row| column("warmup_epochs").is_valid(row) == exists(row)));
+
+    let text = std::fs::read_to_string(folder.path().join("best.yaml")).expect("it is there");
+    let head = "# The best of 4 trials: number 2,\n# with 0 as its `validation_loss`.\n";
+    let nested: Value = serde_yaml::from_str(&text).expect("it is YAML");
+    let best = study.best().expect("a trial is complete");
+    assert!(text.starts_with(head), "{text}");
+    assert_eq!(nested["network"]["dropout"], best.point["network.dropout"]);
+    assert_eq!(nested["network"]["units"], best.point["network.units"]);
+}

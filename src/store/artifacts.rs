@@ -1,0 +1,120 @@
+//! Artifacts: outputs as people see them, placed from the store and put back when they are gone.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::{Store, StoreError, files, lock};
+use crate::fingerprint::Digest;
+
+/// An output and the place where people look for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Artifact {
+    /// The stage that gives it.
+    pub stage: String,
+    /// Its path under the pipeline's folder.
+    pub path: PathBuf,
+    /// The digest of its bytes.
+    pub digest: Digest,
+}
+
+/// What [`Store::place`] did with one artifact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// The stage that gives it.
+    pub stage: String,
+    /// Where it lies now.
+    pub path: PathBuf,
+    /// Where a file that somebody had edited was set aside.
+    pub set_aside: Option<PathBuf>,
+}
+
+impl Store {
+    /// Makes the artifacts of a pipeline be what the store says, and tells which had to be written.
+    ///
+    /// They are placed as a set under the pipeline's lock. A file that is neither what it should be
+    /// nor what was last placed there has been edited: it is set aside and not overwritten.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] where a file cannot be written.
+    pub fn place(
+        &self,
+        pipeline: &str,
+        folder: &Path,
+        artifacts: &[Artifact],
+    ) -> Result<Vec<Placed>, StoreError> {
+        if artifacts.iter().all(|artifact| self.is_placed(&folder.join(&artifact.path), artifact)) {
+            return Ok(Vec::new());
+        }
+        let _lock = lock::exclusive(&self.path("locks").join(format!("artifacts-{pipeline}")))?;
+        let record_path = self.path("placed").join(pipeline);
+        let mut record: BTreeMap<PathBuf, Digest> =
+            files::read_sealed(&record_path).unwrap_or_default();
+        let mut placed = Vec::new();
+        for artifact in artifacts {
+            let path = folder.join(&artifact.path);
+            if self.is_placed(&path, artifact) {
+                continue;
+            }
+            let set_aside = self.set_edited_aside(&path, record.get(&artifact.path))?;
+            self.write_artifact(&path, artifact.digest)?;
+            record.insert(artifact.path.clone(), artifact.digest);
+            placed.push(Placed { stage: artifact.stage.clone(), path, set_aside });
+        }
+        files::write_sealed(&record_path, &record)?;
+        Ok(placed)
+    }
+
+    fn is_placed(&self, path: &Path, artifact: &Artifact) -> bool {
+        self.digest(path).is_ok_and(|digest| digest == artifact.digest)
+    }
+
+    /// Renames a file that is not what was last placed at its path.
+    fn set_edited_aside(
+        &self,
+        path: &Path,
+        last: Option<&Digest>,
+    ) -> Result<Option<PathBuf>, StoreError> {
+        if fs::symlink_metadata(path).is_err() {
+            return Ok(None);
+        }
+        if self.digest(path).is_ok_and(|found| Some(&found) == last) {
+            return Ok(None);
+        }
+        let aside = (1..)
+            .map(|number| {
+                let mut name = path.as_os_str().to_owned();
+                name.push(if number == 1 {
+                    ".edited".to_owned()
+                } else {
+                    format!(".edited-{number}")
+                });
+                PathBuf::from(name)
+            })
+            .find(|candidate| fs::symlink_metadata(candidate).is_err());
+        // The numbers never end, so one is free.
+        let aside = aside.expect("a free name");
+        fs::rename(path, &aside).map_err(StoreError::io("set aside", path))?;
+        Ok(Some(aside))
+    }
+
+    /// Copies a blob to its artifact's path; a reflink where the file system can.
+    fn write_artifact(&self, path: &Path, digest: Digest) -> Result<(), StoreError> {
+        files::create_parent(path)?;
+        let blob = self.blob_path(digest);
+        let copy = |temporary: &Path| reflink_copy::reflink_or_copy(&blob, temporary).map(|_| ());
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let temporary = tempfile::Builder::new()
+            .prefix(".tmp-")
+            .make_in(folder, copy)
+            .map_err(StoreError::io("copy from the store to", path))?;
+        // Blobs are read-only; an artifact is the user's to edit.
+        fs::set_permissions(temporary.path(), Permissions::from_mode(0o644))
+            .map_err(StoreError::io("set the mode of", path))?;
+        temporary.persist(path).map_err(|failed| StoreError::io("write", path)(failed.error))?;
+        self.stats().record_own(path, digest);
+        Ok(())
+    }
+}

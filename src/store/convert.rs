@@ -1,0 +1,36 @@
+//! Conversions: a blob in another format, computed once for each content.
+
+use std::path::Path;
+
+use super::{Blob, Store, StoreError, files};
+use crate::data::{self, Format};
+use crate::fingerprint::Digest;
+
+impl Store {
+    /// Gives `file`, whose content has `digest`, in another format; it lies in the store then.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Convert`] where the file is no table, [`StoreError::Io`] where the store cannot
+    /// be written.
+    pub fn converted(
+        &self,
+        file: &Path,
+        digest: Digest,
+        format: Format,
+    ) -> Result<Digest, StoreError> {
+        let key = format!("{digest} as {} v{}", format.name(), data::CONVERTER_VERSION);
+        let record = self.sharded("conversions", Digest::of(key.as_bytes()));
+        if let Some(blob) = files::read_sealed::<Blob>(&record)
+            && self.has_blob(blob.digest)
+        {
+            return Ok(blob.digest);
+        }
+        files::create_parent(&self.path("work/conversion"))?;
+        let target = files::temporary_beside(&self.path("work/conversion"))?;
+        data::convert(file, target.path(), format)?;
+        let blob = self.put_blob(target.path())?;
+        files::write_sealed(&record, &blob)?;
+        Ok(blob.digest)
+    }
+}

@@ -1,0 +1,166 @@
+//! Files of the store: hashed, sealed with a checksum, written aside and renamed.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::StoreError;
+use crate::fingerprint::Digest;
+
+/// Hashes a file; gives its digest and its size in bytes.
+///
+/// # Errors
+///
+/// The operating system's, where the file cannot be read.
+pub fn digest(path: &Path) -> io::Result<(Digest, u64)> {
+    let mut file = File::open(path)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; 256 * 1024];
+    let mut size = 0;
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok((Digest(*hasher.finalize().as_bytes()), size));
+        }
+        hasher.update(&buffer[..read]);
+        size += read as u64;
+    }
+}
+
+/// Reads a value that [`write_sealed`] wrote; `None` where it is absent, damaged or of another shape.
+pub fn read_sealed<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    let text = fs::read(path).ok()?;
+    let split = text.iter().position(|byte| *byte == b'\n')?;
+    let (seal, body) = (&text[..split], &text[split + 1..]);
+    if seal != Digest::of(body).to_string().as_bytes() {
+        return None;
+    }
+    serde_json::from_slice(body).ok()
+}
+
+/// Writes a value as JSON under a line with the digest of that JSON.
+///
+/// # Errors
+///
+/// [`StoreError::Io`] where it cannot be written.
+pub fn write_sealed(path: &Path, value: &impl Serialize) -> Result<(), StoreError> {
+    // Entries, roots and caches are plain data with string keys, which JSON can always hold.
+    let body = serde_json::to_vec(value).expect("a record serializes to JSON");
+    let mut bytes = Digest::of(&body).to_string().into_bytes();
+    bytes.push(b'\n');
+    bytes.extend(body);
+    write_atomic(path, &bytes)
+}
+
+/// Writes a file aside in its folder and renames it into place.
+///
+/// # Errors
+///
+/// [`StoreError::Io`] where it cannot be written.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    create_parent(path)?;
+    let mut file = temporary_beside(path)?;
+    file.write_all(bytes).map_err(StoreError::io("write", path))?;
+    persist(file, path)
+}
+
+/// Makes a temporary file in the folder of `path`.
+///
+/// # Errors
+///
+/// [`StoreError::Io`] where the folder cannot be written.
+pub fn temporary_beside(path: &Path) -> Result<tempfile::NamedTempFile, StoreError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    tempfile::Builder::new()
+        .prefix(".tmp-")
+        .permissions(Permissions::from_mode(0o644))
+        .tempfile_in(folder)
+        .map_err(StoreError::io("create a file in", folder))
+}
+
+/// Renames a temporary file into place.
+///
+/// # Errors
+///
+/// [`StoreError::Io`] where it cannot be renamed.
+pub fn persist(file: tempfile::NamedTempFile, path: &Path) -> Result<(), StoreError> {
+    match file.persist(path) {
+        Ok(_) => Ok(()),
+        Err(failed) => Err(StoreError::io("write", path)(failed.error)),
+    }
+}
+
+/// Creates the folder in which a file will lie.
+///
+/// # Errors
+///
+/// [`StoreError::Io`] where it cannot be created.
+pub fn create_parent(path: &Path) -> Result<(), StoreError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(StoreError::io("create the folder", folder))
+}
+
+/// Makes an empty folder, whatever lay there.
+///
+/// # Errors
+///
+/// [`StoreError::Io`] where it cannot be emptied or created.
+pub fn fresh_folder(path: &Path) -> Result<(), StoreError> {
+    remove_folder(path)?;
+    fs::create_dir_all(path).map_err(StoreError::io("create the folder", path))
+}
+
+/// Removes a folder and all in it; one that is absent is no error.
+///
+/// # Errors
+///
+/// [`StoreError::Io`] where it cannot be removed.
+pub fn remove_folder(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::io("remove the folder", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes a file; one that is absent is no error.
+///
+/// # Errors
+///
+/// [`StoreError::Io`] where it cannot be removed.
+pub fn remove_file(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::io("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes a file read-only, so that nobody writes into the store by mistake.
+///
+/// # Errors
+///
+/// [`StoreError::Io`] where its mode cannot be set.
+pub fn make_read_only(path: &Path) -> Result<(), StoreError> {
+    fs::set_permissions(path, Permissions::from_mode(0o444))
+        .map_err(StoreError::io("set the mode of", path))
+}
+
+/// Lists a folder by name; an absent one is empty. Temporary files are left out.
+pub fn list(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+        })
+        .collect();
+    paths.sort();
+    paths
+}

@@ -1,0 +1,162 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::json;
+
+use super::artifacts::Artifact;
+use super::*;
+use crate::stage::StageKind;
+
+fn store(folder: &tempfile::TempDir) -> Store {
+    let store = Store::open(&folder.path().join(".runner"));
+    store.create().unwrap();
+    store
+}
+
+fn put(store: &Store, bytes: &[u8]) -> Blob {
+    let file = store.path("incoming");
+    fs::write(&file, bytes).unwrap();
+    store.put_blob(&file).unwrap()
+}
+
+fn entry(store: &Store, name: &str, bytes: &[u8]) -> Entry {
+    let manifest = Manifest {
+        kind: StageKind::Generate,
+        version: 1,
+        params: json!({ "name": name }),
+        inputs: BTreeMap::new(),
+        env: BTreeMap::new(),
+        base: None,
+    };
+    let outputs = BTreeMap::from([("data".to_owned(), put(store, bytes))]);
+    let entry = Entry {
+        manifest,
+        outputs,
+        metrics: BTreeMap::from([("loss".to_owned(), 0.1)]),
+        curve: Curve::default(),
+        failure: None,
+    };
+    store.put_entry(&entry).unwrap();
+    entry
+}
+
+/// Writes into a read-only blob, as a failing disk would.
+fn damage(path: &Path, change: impl Fn(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).unwrap();
+    change(&mut bytes);
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn an_entry_comes_back_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let entry = entry(&store, "a", b"rows");
+    assert_eq!(store.entry(entry.manifest.fingerprint()), Some(entry.clone()));
+    assert_eq!(store.troubles(&entry), []);
+}
+
+#[test]
+fn a_truncated_entry_is_a_miss() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let fingerprint = entry(&store, "a", b"rows").manifest.fingerprint();
+    let path = store.sharded("entries", fingerprint.0);
+    damage(&path, |bytes| bytes.truncate(bytes.len() - 2));
+    assert_eq!(store.entry(fingerprint), None);
+}
+
+#[test]
+fn a_flipped_byte_in_a_blob_is_found_and_mended_by_writing_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let entry = entry(&store, "a", b"rows");
+    let path = store.blob_path(entry.outputs["data"].digest);
+    damage(&path, |bytes| bytes[0] ^= 1);
+    assert!(matches!(&store.troubles(&entry)[..], [DirtyReason::OutputDamaged { .. }]));
+    put(&store, b"rows");
+    assert_eq!(store.troubles(&entry), []);
+    fs::remove_file(&path).unwrap();
+    assert!(matches!(&store.troubles(&entry)[..], [DirtyReason::OutputMissing { .. }]));
+}
+
+#[test]
+fn an_edit_within_one_tick_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let file = folder.path().join("input.csv");
+    for content in ["a,b\n1,2\n", "a,b\n1,3\n", "a,b\n1,4\n"] {
+        fs::write(&file, content).unwrap();
+        assert_eq!(store.digest(&file).unwrap(), Digest::of(content.as_bytes()));
+    }
+}
+
+#[test]
+fn dropped_outputs_keep_their_digest_and_bytes_that_others_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let (shared, alone) = (entry(&store, "shared", b"same"), entry(&store, "alone", b"other"));
+    let kept = entry(&store, "kept", b"same");
+    let root = entry(&store, "root", b"root");
+    let roots = BTreeMap::from([("stage".to_owned(), root.manifest.fingerprint())]);
+    store.put_roots("pipeline", &roots).unwrap();
+    let all = [&shared, &alone, &root].map(|entry| entry.manifest.fingerprint());
+    store.drop_outputs(&all).unwrap();
+    assert_eq!(store.troubles(&kept), []);
+    assert_eq!(store.troubles(&root), []);
+    let alone = store.entry(alone.manifest.fingerprint()).unwrap();
+    assert_eq!(alone.outputs["data"].digest, Digest::of(b"other"));
+    assert!(matches!(&store.troubles(&alone)[..], [DirtyReason::OutputDropped { .. }]));
+}
+
+#[test]
+fn an_edited_artifact_is_set_aside_and_a_lost_one_put_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let artifacts = folder.path().join("artifacts");
+    let place = |digest| {
+        let artifact =
+            Artifact { stage: "generate".to_owned(), path: "generate/data.csv".into(), digest };
+        store.place("lambda", &artifacts, &[artifact]).unwrap()
+    };
+    let (first, second) = (put(&store, b"first").digest, put(&store, b"second").digest);
+    let path = artifacts.join("generate/data.csv");
+
+    assert_eq!(place(first).len(), 1);
+    assert_eq!(place(first), []);
+    fs::remove_dir_all(&artifacts).unwrap();
+    assert_eq!(place(first)[0].set_aside, None);
+    assert_eq!(fs::read(&path).unwrap(), b"first");
+
+    assert_eq!(place(second)[0].set_aside, None, "what we placed ourselves is no edit");
+    fs::write(&path, b"mine").unwrap();
+    let aside = place(second)[0].set_aside.clone().unwrap();
+    assert_eq!(fs::read(aside).unwrap(), b"mine");
+    assert_eq!(fs::read(&path).unwrap(), b"second");
+}
+
+#[test]
+fn the_stat_cache_survives_and_a_damaged_one_is_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = store(&folder);
+    let blob = put(&first, b"rows");
+    first.save_stats().unwrap();
+    let again = Store::open(&folder.path().join(".runner"));
+    assert_eq!(again.stats().lookup(&again.blob_path(blob.digest)).unwrap(), Some(blob.digest));
+    fs::write(first.path("stat-cache"), b"nonsense").unwrap();
+    let empty = Store::open(&folder.path().join(".runner"));
+    assert_eq!(empty.stats().lookup(&empty.blob_path(blob.digest)).unwrap(), None);
+    assert!(empty.has_blob(blob.digest));
+}
+
+#[test]
+fn an_actions_lock_is_held_by_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lock");
+    let held = lock::try_action(&path).unwrap();
+    assert!(held.is_some());
+    assert!(lock::try_action(&path).unwrap().is_none());
+    drop(held);
+    assert!(lock::try_action(&path).unwrap().is_some());
+}

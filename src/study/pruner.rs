@@ -1,0 +1,246 @@
+//! Pruners: pure rules over curves, made from what earlier trials reported.
+//!
+//! A rule owns all that it looks at, so it may be asked on any thread and at any time. A value at a
+//! step is the objective's metric there; a point without it stops nothing.
+
+use std::sync::Arc;
+
+use rand::RngExt;
+
+use super::{CurvePoint, Objective, StopRule};
+use crate::random::generator;
+
+/// An earlier trial as a pruner sees it: its curve, cut where the study stopped it.
+pub(super) struct Judged<'a> {
+    /// Whether it ran to its end.
+    pub(super) complete: bool,
+    /// Its curve.
+    pub(super) points: &'a [CurvePoint],
+}
+
+/// Makes the rule that stops a trial whose best value so far is worse than the median of the
+/// complete trials' values at that step.
+///
+/// A trial at its `last` step has nothing left to save and is not stopped.
+pub(super) fn median_rule(
+    objective: &Objective,
+    startup: u64,
+    warmup: u64,
+    last: Option<u64>,
+    earlier: &[Judged<'_>],
+) -> StopRule {
+    let complete = earlier.iter().filter(|one| one.complete);
+    let losses: Vec<Vec<(u64, f64)>> =
+        complete.map(|one| losses(objective, one.points).collect()).collect();
+    if losses.is_empty() || (losses.len() as u64) < startup {
+        return None;
+    }
+    let objective = objective.clone();
+    Some(Arc::new(move |points| {
+        let Some((step, _)) = newest_loss(&objective, points) else { return false };
+        if step < warmup || last.is_some_and(|last| step >= last) {
+            return false;
+        }
+        let at_step = losses.iter().filter_map(|curve| {
+            curve.iter().find(|(other, _)| *other == step).map(|(_, loss)| *loss)
+        });
+        let best = losses_best(&objective, points);
+        median(at_step.collect()).is_some_and(|median| best > median)
+    }))
+}
+
+fn losses_best(objective: &Objective, points: &[CurvePoint]) -> f64 {
+    losses(objective, points).map(|(_, loss)| loss).fold(f64::INFINITY, f64::min)
+}
+
+/// The brackets of Hyperband (Li 2018), each an asynchronous successive halving (Li 2020) whose
+/// first rung lies `reduction` times higher than that of the one before.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Hyperband {
+    /// The first rung of the first bracket, in steps.
+    pub(super) min_resource: u64,
+    /// The steps of a whole trial.
+    pub(super) max_resource: u64,
+    /// One in this many goes on at each rung.
+    pub(super) reduction: u64,
+}
+
+impl Hyperband {
+    /// Counts the brackets: `floor(log_reduction(max / min)) + 1`.
+    fn brackets(&self) -> u32 {
+        let mut brackets = 1;
+        let mut rung = self.min_resource.saturating_mul(self.reduction);
+        while rung <= self.max_resource {
+            brackets += 1;
+            rung = rung.saturating_mul(self.reduction);
+        }
+        brackets
+    }
+
+    /// Gives each bracket's weight: about as many trials as spend the same number of steps.
+    fn budgets(&self) -> Vec<u64> {
+        let brackets = self.brackets();
+        let budget = |halvings: u32| {
+            let trials = self.reduction.saturating_pow(halvings);
+            u64::from(brackets).saturating_mul(trials).div_ceil(u64::from(halvings) + 1)
+        };
+        (0..brackets).rev().map(budget).collect()
+    }
+
+    /// Gives the bracket of a trial: drawn by (seed, number) alone, in proportion to the budgets.
+    pub(super) fn bracket(&self, seed: u64, number: u64) -> u32 {
+        let budgets = self.budgets();
+        let all = budgets.iter().copied().fold(0, u64::saturating_add);
+        let mut share = generator(seed, "bracket", &[number]).random_range(0..all);
+        for (bracket, budget) in (0..).zip(budgets) {
+            if share < budget {
+                return bracket;
+            }
+            share -= budget;
+        }
+        unreachable!("the share is smaller than the sum of the budgets")
+    }
+
+    /// Gives the steps at which trials of a bracket are compared; the last step is none of them.
+    fn rungs(&self, bracket: u32) -> Vec<u64> {
+        let first = self.min_resource.saturating_mul(self.reduction.saturating_pow(bracket));
+        let rungs = std::iter::successors(Some(first), |rung| rung.checked_mul(self.reduction));
+        rungs.take_while(|rung| *rung < self.max_resource).collect()
+    }
+
+    /// Makes the rule that stops a trial of `bracket` which is not among the best
+    /// `1 / reduction` of those that reached a rung. While fewer than `reduction` have, only the
+    /// best goes on.
+    pub(super) fn rule(
+        &self,
+        objective: &Objective,
+        bracket: u32,
+        mates: &[Judged<'_>],
+    ) -> StopRule {
+        let reached = |rung: u64| -> Vec<f64> {
+            mates.iter().filter_map(|mate| loss_at(objective, mate.points, rung)).collect()
+        };
+        let rungs: Vec<(u64, Vec<f64>)> =
+            self.rungs(bracket).into_iter().map(|rung| (rung, reached(rung))).collect();
+        if rungs.is_empty() {
+            return None;
+        }
+        let (objective, reduction) = (objective.clone(), self.reduction as usize);
+        Some(Arc::new(move |points| {
+            let Some((step, loss)) = newest_loss(&objective, points) else { return false };
+            let before = losses(&objective, &points[..points.len() - 1]).last();
+            let new = |rung: u64| rung <= step && before.is_none_or(|(before, _)| before < rung);
+            rungs.iter().any(|(rung, others)| new(*rung) && !goes_on(loss, others, reduction))
+        }))
+    }
+}
+
+/// Says whether a loss is among the best `1 / reduction` of its own and the others' at a rung.
+fn goes_on(loss: f64, others: &[f64], reduction: usize) -> bool {
+    let better = others.iter().filter(|other| **other < loss).count();
+    better < ((others.len() + 1) / reduction).max(1)
+}
+
+/// Gives the loss at the first point at or after a rung.
+fn loss_at(objective: &Objective, points: &[CurvePoint], rung: u64) -> Option<f64> {
+    losses(objective, points).find(|(step, _)| *step >= rung).map(|(_, loss)| loss)
+}
+
+/// Gives the steps that have the objective's metric, with its loss.
+fn losses<'a>(
+    objective: &'a Objective,
+    points: &'a [CurvePoint],
+) -> impl Iterator<Item = (u64, f64)> + 'a {
+    points.iter().filter_map(|point| Some((point.step, objective.loss_in(point)?)))
+}
+
+/// Gives the last point's step and loss, where it has one.
+fn newest_loss(objective: &Objective, points: &[CurvePoint]) -> Option<(u64, f64)> {
+    let newest = points.last()?;
+    Some((newest.step, objective.loss_in(newest)?))
+}
+
+fn median(mut losses: Vec<f64>) -> Option<f64> {
+    losses.sort_by(f64::total_cmp);
+    let upper = *losses.get(losses.len() / 2)?;
+    let lower = losses[(losses.len() - 1) / 2];
+    Some((lower + upper) / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn objective() -> Objective {
+        Objective::Maximize("score".to_owned())
+    }
+
+    fn curve(scores: &[f64]) -> Vec<CurvePoint> {
+        let point = |(step, score): (u64, &f64)| CurvePoint {
+            step,
+            metrics: [("score".to_owned(), *score)].into(),
+        };
+        (1..).zip(scores).map(point).collect()
+    }
+
+    #[test]
+    fn the_median_rule_stops_what_is_worse_than_half() {
+        let curves = [curve(&[1.0, 2.0, 3.0]), curve(&[2.0, 3.0]), curve(&[3.0, 7.0, 8.0])];
+        let judged = |complete| curves.iter().map(move |points| Judged { complete, points });
+        let all: Vec<_> = judged(true).collect();
+        let rule = |startup, warmup, last| {
+            median_rule(&objective(), startup, warmup, last, &all).expect("there is a rule")
+        };
+        // The medians are 2, 3 and 5.5; a trial is judged by the best of its scores so far.
+        assert!(!rule(3, 0, None)(&curve(&[2.0])));
+        assert!(rule(3, 0, None)(&curve(&[1.9])));
+        assert!(!rule(3, 0, None)(&curve(&[3.0, 0.0])));
+        assert!(rule(3, 0, None)(&curve(&[4.0, 5.0, 5.4])));
+        assert!(!rule(3, 2, None)(&curve(&[1.0])));
+        assert!(!rule(3, 0, Some(3))(&curve(&[4.0, 5.0, 5.4])));
+        // Nobody has a fourth step.
+        assert!(!rule(3, 0, None)(&curve(&[0.0, 0.0, 0.0, 0.0])));
+        assert!(median_rule(&objective(), 4, 0, None, &all).is_none());
+        let pruned: Vec<_> = judged(false).collect();
+        assert!(median_rule(&objective(), 1, 0, None, &pruned).is_none());
+    }
+
+    #[test]
+    fn brackets_and_rungs_are_those_of_the_papers() {
+        let hyperband = Hyperband { min_resource: 1, max_resource: 81, reduction: 3 };
+        assert_eq!(hyperband.budgets(), [81, 34, 15, 8, 5]);
+        assert_eq!(hyperband.rungs(0), [1, 3, 9, 27]);
+        assert_eq!(hyperband.rungs(3), [27]);
+        assert_eq!(hyperband.rungs(4), [0; 0]);
+        let of_bracket =
+            |bracket| (0..10_000).filter(|&number| hyperband.bracket(7, number) == bracket).count();
+        // 143 shares; the bounds are five standard deviations of each count.
+        let counts: Vec<usize> = (0..5).map(of_bracket).collect();
+        for (count, budget) in counts.iter().zip([81.0, 34.0, 15.0, 8.0, 5.0]) {
+            let share: f64 = budget / 143.0;
+            let bound = 5.0 * (10_000.0 * share * (1.0 - share)).sqrt();
+            assert!((*count as f64 - 10_000.0 * share).abs() < bound, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn a_rung_lets_the_best_third_go_on() {
+        let hyperband = Hyperband { min_resource: 2, max_resource: 20, reduction: 3 };
+        let scores = [5.0, 1.0, 4.0, 2.0, 3.0];
+        let curves = scores.map(|score| curve(&[0.0, score]));
+        let mates: Vec<_> =
+            curves.iter().map(|points| Judged { complete: false, points }).collect();
+        let rule = hyperband.rule(&objective(), 0, &mates).expect("there is a rule");
+        // Six with itself: the best two go on.
+        assert!(!rule(&curve(&[0.0])));
+        assert!(!rule(&curve(&[0.0, 4.5])));
+        assert!(rule(&curve(&[0.0, 3.5])));
+        // A rung is looked at once, when it is reached.
+        assert!(!rule(&curve(&[0.0, 3.5, 0.0])));
+        // Nobody else has reached the next rung, so its first is its best.
+        assert!(!rule(&curve(&[0.0, 9.0, 9.0, 9.0, 9.0, -9.0])));
+        let alone = hyperband.rule(&objective(), 0, &mates[..1]).expect("there is a rule");
+        assert!(alone(&curve(&[0.0, 4.9])));
+        assert!(!alone(&curve(&[0.0, 5.0])));
+    }
+}

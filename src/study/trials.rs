@@ -1,0 +1,318 @@
+//! The study itself: asks for the next trial, is told its end, and says which was best.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::grid::{self, Combination};
+use super::pruner::{Hyperband, Judged, median_rule};
+use super::space::{Space, same};
+use super::tpe::{self, Seen, Standing};
+use super::{Curve, Objective, Point, Pruner, Sampler, SearchParam, StopRule, random};
+use crate::random::generator;
+
+/// What a study is: its trials are a pure function of this and of what each trial gives.
+#[derive(Clone, Debug)]
+pub struct StudyConfig {
+    /// The searched parameters by their dotted path.
+    pub space: BTreeMap<String, SearchParam>,
+    /// How the next trial's parameters are chosen.
+    pub sampler: Sampler,
+    /// When a trial is stopped before its end.
+    pub pruner: Pruner,
+    /// The metric to make best.
+    pub objective: Objective,
+    /// Trials in all.
+    pub trials: u64,
+    /// Trials in flight at most; trial `k` looks at trials `0 ..= k - parallel`.
+    pub parallel: u64,
+    /// The first trial's parameters, where the space holds the base's own.
+    pub first: Option<Point>,
+    /// The steps of a whole trial, where the pruner does not say.
+    pub epochs: Option<u64>,
+}
+
+/// A search under way.
+#[derive(Clone, Debug)]
+pub struct Study {
+    config: StudyConfig,
+    space: Space,
+    total: u64,
+    trials: Vec<Trial>,
+    /// The grid's next combination, where the sampler is one.
+    grid: Option<Combination>,
+}
+
+/// One trial of a study.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trial {
+    /// Its number, from 0.
+    pub number: u64,
+    /// Its parameters.
+    pub point: Point,
+    /// Whether and how it ended.
+    pub state: TrialState,
+    /// The objective's value; only of a complete trial.
+    pub value: Option<f64>,
+    /// What it reported by step, cut where the study stopped it.
+    pub curve: Curve,
+}
+
+/// Whether and how a trial ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrialState {
+    /// It has been asked for and not been told.
+    Running,
+    /// It ran to its end.
+    Complete,
+    /// The study stopped it.
+    Pruned,
+    /// It has no value.
+    Failed,
+}
+
+impl TrialState {
+    /// Gives the word for the state.
+    pub fn name(self) -> &'static str {
+        match self {
+            TrialState::Running => "running",
+            TrialState::Complete => "complete",
+            TrialState::Pruned => "pruned",
+            TrialState::Failed => "failed",
+        }
+    }
+}
+
+/// How a trial ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TrialEnd {
+    /// It ran to its end. A value that is not finite counts as a failure.
+    Complete {
+        /// The objective's value.
+        value: f64,
+        /// What it reported by step.
+        curve: Curve,
+    },
+    /// The study's rule stopped it.
+    Pruned {
+        /// What it reported up to the step at which it was stopped.
+        curve: Curve,
+    },
+    /// It failed: it counts as the worst.
+    Failed,
+}
+
+impl Study {
+    /// Makes a study without trials from a config that `check_space` found no mistake in.
+    pub fn new(config: StudyConfig) -> Study {
+        let space = Space::new(&config.space);
+        let (grid, total) = match config.sampler {
+            Sampler::Grid => {
+                let apart = config.first.as_ref().is_some_and(|first| !space.holds(first));
+                let size = grid::count(&space, config.trials) + u64::from(apart);
+                (Some(Combination::first(&space)), size.min(config.trials))
+            }
+            _ => (None, config.trials),
+        };
+        Study { config, space, total, trials: Vec::new(), grid }
+    }
+
+    /// Gives the next trial's number and parameters.
+    ///
+    /// `None` where all have been asked for, or where the next looks back at one that has not been
+    /// told yet.
+    pub fn ask(&mut self) -> Option<(u64, Point)> {
+        let number = self.trials.len() as u64;
+        let behind = &self.trials[..self.horizon(number)];
+        if number >= self.total || behind.iter().any(|trial| trial.state == TrialState::Running) {
+            return None;
+        }
+        let point = self.next_point(number);
+        self.trials.push(Trial {
+            number,
+            point: point.clone(),
+            state: TrialState::Running,
+            value: None,
+            curve: Curve::default(),
+        });
+        Some((number, point))
+    }
+
+    /// Takes note of a trial's end.
+    ///
+    /// # Panics
+    ///
+    /// Where the trial was not asked for, or was told before.
+    pub fn tell(&mut self, number: u64, end: TrialEnd) {
+        let trial = &mut self.trials[number as usize];
+        assert_eq!(trial.state, TrialState::Running, "trial {number} is told twice");
+        match end {
+            TrialEnd::Complete { value, curve } if value.is_finite() => {
+                trial.state = TrialState::Complete;
+                trial.value = Some(value);
+                trial.curve = curve;
+            }
+            TrialEnd::Pruned { curve } => {
+                trial.state = TrialState::Pruned;
+                trial.curve = curve;
+            }
+            TrialEnd::Complete { .. } | TrialEnd::Failed => trial.state = TrialState::Failed,
+        }
+    }
+
+    /// Gives the rule that stops trial `number`: called with the points of its curve up to the
+    /// present one, each time that the points before did not stop it.
+    ///
+    /// The rule is the same whenever it is asked for once `ask` has given the trial.
+    pub fn stop_rule(&self, number: u64) -> StopRule {
+        let objective = &self.config.objective;
+        let earlier = &self.trials[..self.horizon(number)];
+        match self.config.pruner {
+            Pruner::None => None,
+            Pruner::Median { startup, warmup } => {
+                let earlier: Vec<Judged<'_>> = earlier.iter().map(Judged::from).collect();
+                median_rule(objective, startup, warmup, self.config.epochs, &earlier)
+            }
+            Pruner::Hyperband { .. } => {
+                let hyperband = self.hyperband()?;
+                let bracket = self.bracket(number);
+                let mates = earlier.iter().filter(|mate| self.bracket(mate.number) == bracket);
+                let mates: Vec<Judged<'_>> = mates.map(Judged::from).collect();
+                hyperband.rule(objective, bracket?, &mates)
+            }
+        }
+    }
+
+    /// Says whether every trial has been asked for and told.
+    pub fn is_done(&self) -> bool {
+        self.trials.len() as u64 == self.total
+            && self.trials.iter().all(|trial| trial.state != TrialState::Running)
+    }
+
+    /// Gives the number of trials in all; a grid may have fewer than the config allows.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Gives the trials that have been asked for, by number.
+    pub fn trials(&self) -> &[Trial] {
+        &self.trials
+    }
+
+    /// Gives what the study is.
+    pub fn config(&self) -> &StudyConfig {
+        &self.config
+    }
+
+    /// Gives the complete trial with the best value, and the first of those where several have it.
+    pub fn best(&self) -> Option<&Trial> {
+        self.ranked().first().copied()
+    }
+
+    /// Gives the complete trials, best first.
+    pub fn ranked(&self) -> Vec<&Trial> {
+        let loss = |trial: &&Trial| self.config.objective.loss(trial.value.unwrap_or(f64::NAN));
+        let mut ranked: Vec<&Trial> =
+            self.trials.iter().filter(|trial| trial.state == TrialState::Complete).collect();
+        ranked.sort_by(|a, b| loss(a).total_cmp(&loss(b)));
+        ranked
+    }
+
+    /// Counts the trials that trial `number` may look back at.
+    fn horizon(&self, number: u64) -> usize {
+        (number + 1).saturating_sub(self.config.parallel.max(1)) as usize
+    }
+
+    fn next_point(&mut self, number: u64) -> Point {
+        if number == 0
+            && let Some(first) = &self.config.first
+        {
+            return first.clone();
+        }
+        match self.config.sampler {
+            Sampler::Random { seed } => {
+                random::point(&self.space, &mut generator(seed, "random", &[number]))
+            }
+            Sampler::Grid => self.next_combination(),
+            Sampler::Tpe { seed, startup } => {
+                let seen = self.seen(number);
+                tpe::point(&self.space, &seen, startup, &mut generator(seed, "tpe", &[number]))
+            }
+        }
+    }
+
+    /// Steps through the grid; what was tried as the first trial is not tried again.
+    fn next_combination(&mut self) -> Point {
+        loop {
+            let combination = self.grid.take().expect("a grid is asked for no more than it has");
+            let point = combination.point(&self.space);
+            self.grid = combination.next(&self.space);
+            let first = self.config.first.as_ref();
+            if first.is_none_or(|first| !same_point(first, &point)) {
+                return point;
+            }
+        }
+    }
+
+    /// Gives what the sampler may know: trials of the same bracket, those beyond the horizon as
+    /// pending whatever has become of them.
+    fn seen<'a>(&'a self, number: u64) -> Vec<Seen<'a>> {
+        let bracket = self.bracket(number);
+        let horizon = self.horizon(number) as u64;
+        let mates = self.trials.iter().filter(|trial| self.bracket(trial.number) == bracket);
+        let seen = |trial: &'a Trial| {
+            let known = trial.number < horizon;
+            let standing = if known { self.standing(trial) } else { Standing::Pending };
+            Seen { point: &trial.point, standing }
+        };
+        mates.map(seen).collect()
+    }
+
+    fn standing(&self, trial: &Trial) -> Standing {
+        let objective = &self.config.objective;
+        match (trial.state, trial.value) {
+            (TrialState::Complete, Some(value)) => {
+                Standing::Complete { loss: objective.loss(value) }
+            }
+            (TrialState::Pruned, _) => {
+                let last = trial.curve.points.last();
+                let loss = last.and_then(|point| objective.loss_in(point));
+                let step = last.map_or(0, |point| point.step);
+                Standing::Pruned { step, loss: loss.unwrap_or(f64::INFINITY) }
+            }
+            (TrialState::Running, _) => Standing::Pending,
+            (TrialState::Failed | TrialState::Complete, _) => Standing::Failed,
+        }
+    }
+
+    fn hyperband(&self) -> Option<Hyperband> {
+        match self.config.pruner {
+            Pruner::Hyperband { min_resource, max_resource, reduction } => {
+                let max_resource = max_resource.or(self.config.epochs)?;
+                Some(Hyperband { min_resource, max_resource, reduction })
+            }
+            Pruner::None | Pruner::Median { .. } => None,
+        }
+    }
+
+    fn bracket(&self, number: u64) -> Option<u32> {
+        let seed = match self.config.sampler {
+            Sampler::Random { seed } | Sampler::Tpe { seed, .. } => seed,
+            Sampler::Grid => 0,
+        };
+        self.hyperband().map(|hyperband| hyperband.bracket(seed, number))
+    }
+}
+
+impl<'a> From<&'a Trial> for Judged<'a> {
+    fn from(trial: &'a Trial) -> Judged<'a> {
+        let complete = trial.state == TrialState::Complete;
+        Judged { complete, points: &trial.curve.points }
+    }
+}
+
+fn same_point(one: &Point, other: &Point) -> bool {
+    let values = |(path, value)| other.get(path).is_some_and(|other| same(value, other));
+    one.len() == other.len() && one.iter().all(values)
+}

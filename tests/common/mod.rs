@@ -1,0 +1,128 @@
+//! A small project on disk and the real binary run in it, for the tests that look at whole output.
+//!
+//! `Project::new().file("p.yaml", text).run(&["check", "p.yaml"])` gives exit code, standard output
+//! and standard error. Nothing of the tester's environment that changes output gets through.
+
+// Each test program uses its own part of this module.
+#![allow(dead_code, reason = "no test program uses all of it")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+/// A folder of its own that is the root of a pipeline's paths; deleted when dropped.
+pub struct Project {
+    folder: TempDir,
+}
+
+/// What one run of the binary gave.
+#[derive(Debug)]
+pub struct Output {
+    /// The exit code; -1 where a signal ended it.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Project {
+    /// Makes an empty one.
+    pub fn new() -> Project {
+        Project { folder: TempDir::new().expect("a temporary folder can be made") }
+    }
+
+    /// Writes a file, and the folders that it needs.
+    pub fn file(self, path: &str, content: impl AsRef<[u8]>) -> Project {
+        self.write(path, content);
+        self
+    }
+
+    /// Writes a file of a project that is in use.
+    pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().expect("a file has a folder"))
+            .and_then(|()| fs::write(&path, content))
+            .unwrap_or_else(|error| panic!("cannot write `{}`: {error}", path.display()));
+    }
+
+    /// Reads a text file.
+    pub fn read(&self, path: &str) -> String {
+        let path = self.path(path);
+        fs::read_to_string(&path)
+            .unwrap_or_else(|error| panic!("cannot read `{}`: {error}", path.display()))
+    }
+
+    /// Gives where a path of the project lies.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    /// Gives the project's own folder.
+    pub fn root(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Gives a command of the real binary in the project's folder, not yet started.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
+        command
+            .args(arguments)
+            .current_dir(self.root())
+            .stdin(Stdio::null())
+            .env_remove("RUST_LOG")
+            .env_remove("NO_COLOR")
+            .env_remove("CLICOLOR_FORCE")
+            .env_remove("LC_ALL")
+            .env_remove("LC_CTYPE")
+            .env_remove("LANG")
+            .env("TERM", "xterm");
+        command
+    }
+
+    /// Runs the real binary to its end.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        Output::of(&mut self.command(arguments))
+    }
+
+    /// Gives every file under the project by its path, with its bytes.
+    pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        collect(self.root(), self.root(), &mut files);
+        files
+    }
+}
+
+impl Output {
+    /// Runs a command to its end.
+    pub fn of(command: &mut Command) -> Output {
+        let output = command.output().expect("the binary can be started");
+        Output {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).expect("standard output is UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("standard error is UTF-8"),
+        }
+    }
+
+    /// Panics with all that was said unless the exit code is `code`; gives itself.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Output {
+        assert_eq!(self.code, code, "\nstdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+}
+
+fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<String, Vec<u8>>) {
+    for entry in fs::read_dir(folder).expect("the project's folder can be read") {
+        let path = entry.expect("its entries too").path();
+        if path.is_dir() {
+            collect(root, &path, files);
+        } else {
+            let name = path.strip_prefix(root).expect("it lies under the root").to_string_lossy();
+            files.insert(name.into_owned(), fs::read(&path).expect("a file can be read"));
+        }
+    }
+}
