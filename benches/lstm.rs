@@ -77,8 +77,15 @@ fn windows(path: &Path, window: usize, count: usize) -> Windows {
     columns.push(("time".to_owned(), Arc::new(times)));
     let batch = RecordBatch::try_from_iter(columns).expect("columns of one length");
     table::write(path, batch.schema(), [Ok(batch)]).expect("a table in the temporary folder");
-    let target = "c0".to_owned();
-    let spec = WindowSpec { target, features: None, window, horizon: 0, target_history: true };
+    let spec = WindowSpec {
+        series: None,
+        time: "time".to_owned(),
+        target: "c0".to_owned(),
+        features: None,
+        window,
+        horizon: 0,
+        target_history: true,
+    };
     Windows::read(path, &spec).expect("the table just written")
 }
 

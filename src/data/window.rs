@@ -22,20 +22,19 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 
 use super::{DataError, table};
 
-/// The column that names a row's series.
-const SERIES: &str = "series";
-/// The column that says when a row was.
-const TIME: &str = "time";
-
 /// How a table becomes windows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WindowSpec {
+    /// The key column that names a row's series; without one all rows are one series.
+    pub series: Option<String>,
+    /// The key column that says when a row was.
+    pub time: String,
     /// The column to predict.
     pub target: String,
     /// The feature columns in order; unless given, all but the keys and the target.
@@ -77,10 +76,9 @@ impl Windows {
         let features = features(spec, &there)?;
         let mut columns: Vec<&str> = features.iter().map(String::as_str).collect();
         columns.push(&spec.target);
+        columns.push(&spec.time);
+        columns.extend(spec.series.as_deref());
         let mut raw = Raw::default();
-        for name in [TIME, SERIES].into_iter().filter(|name| there.contains(name)) {
-            columns.push(name);
-        }
         for batch in table::batches(path, Some(&columns))? {
             raw.add(&batch?, features.len() + 1)?;
         }
@@ -123,7 +121,8 @@ impl Windows {
         self.series_of_row(self.row(window))
     }
 
-    /// Gives the time of a window's predicted row.
+    /// Gives the time of a window's predicted row, as the table has it: for a table that
+    /// `preprocess` wrote, in microseconds since 1970.
     pub fn time(&self, window: usize) -> i64 {
         self.times[self.row(window)]
     }
@@ -172,8 +171,8 @@ impl Windows {
 
 /// Resolves the feature columns and checks them and the target against those that are there.
 fn features(spec: &WindowSpec, there: &[&str]) -> Result<Vec<String>, DataError> {
-    let keys = [SERIES, TIME];
-    let offered = || there.iter().copied().filter(|name| !keys.contains(name));
+    let is_key = |name: &str| name == spec.time || spec.series.as_deref() == Some(name);
+    let offered = || there.iter().copied().filter(|name| !is_key(name));
     if !offered().any(|name| name == spec.target) {
         return Err(DataError::absent(&spec.target, offered()));
     }
@@ -206,7 +205,8 @@ struct Raw {
 }
 
 impl Raw {
-    /// Adds a batch whose first `width` columns are numbers, followed by the keys that there are.
+    /// Adds a batch whose first `width` columns are numbers, followed by the time and, where there
+    /// is one, the series.
     fn add(&mut self, batch: &RecordBatch, width: usize) -> Result<(), DataError> {
         let first = self.times.len();
         let (start, rows) = (self.values.len(), batch.num_rows());
@@ -223,21 +223,15 @@ impl Raw {
                 self.values[start + row * width + index] = value;
             }
         }
-        match batch.column_by_name(TIME) {
-            Some(column) => {
-                let column = cast(column, &DataType::Int64)?;
-                self.times.extend_from_slice(column.as_primitive::<Int64Type>().values());
-            }
-            None => self.times.extend((first..first + rows).map(|row| row as i64)),
-        }
-        self.add_series(batch)
+        let times = cast(batch.column(width), &DataType::Int64)?;
+        self.times.extend_from_slice(times.as_primitive::<Int64Type>().values());
+        self.add_series(batch.columns().get(width + 1), rows)
     }
 
-    fn add_series(&mut self, batch: &RecordBatch) -> Result<(), DataError> {
-        let names = batch.column_by_name(SERIES).map(|column| cast(column, &DataType::Utf8));
-        let names = names.transpose()?;
+    fn add_series(&mut self, column: Option<&ArrayRef>, rows: usize) -> Result<(), DataError> {
+        let names = column.map(|column| cast(column, &DataType::Utf8)).transpose()?;
         let names = names.as_ref().map(|names| names.as_string::<i32>());
-        for row in 0..batch.num_rows() {
+        for row in 0..rows {
             let name = names.map_or("", |names| names.value(row));
             let code = match self.codes.get(name) {
                 Some(code) => *code,
@@ -303,11 +297,7 @@ fn starts(spec: &WindowSpec, series: &[u32]) -> Vec<usize> {
 }
 
 /// Gives a column as `Float64` without a missing value.
-fn numbers(
-    batch: &RecordBatch,
-    index: usize,
-    first: usize,
-) -> Result<arrow::array::ArrayRef, DataError> {
+fn numbers(batch: &RecordBatch, index: usize, first: usize) -> Result<ArrayRef, DataError> {
     let name = batch.schema_ref().field(index).name().clone();
     let column = batch.column(index);
     if !column.data_type().is_numeric() && *column.data_type() != DataType::Boolean {

@@ -10,9 +10,9 @@ use arrow::array::{Float64Array, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{Context, Failure, Finished, InputSpec, OutputSpec, ParamIssue, Progress, Stop};
+use crate::data::transform::Transform;
 use crate::data::window::{WindowSpec, Windows};
 use crate::data::{DataError, table};
 use crate::model::checkpoint;
@@ -149,8 +149,10 @@ impl Params {
         ]
     }
 
-    fn window_spec(&self) -> WindowSpec {
+    fn window_spec(&self, transform: &Transform) -> WindowSpec {
         WindowSpec {
+            series: transform.series.clone(),
+            time: transform.time.column.clone(),
             target: self.target.clone(),
             features: self.features.clone(),
             window: self.window,
@@ -184,10 +186,12 @@ impl Params {
 ///
 /// [`Stop`] where the data does not fit the params, the loss is NaN, or a study prunes it.
 pub fn run(params: &Params, context: &Context<'_>) -> Result<Finished, Stop> {
-    let spec = params.window_spec();
+    let transform = Transform::read(context.input("data.transform")?).map_err(data_failure)?;
+    // What is predicted must be a number that can be turned back into its own units.
+    transform.number(&params.target).map_err(data_failure)?;
+    let spec = params.window_spec(&transform);
     let windows = read(context.input("data.train")?, "train", &spec)?;
     let validation = read(context.input("data.validation")?, "validation", &spec)?;
-    let transform = read_transform(context.input("data.transform")?)?;
     let config = params.config();
     let key = key(&config, &windows, &validation);
     let mut reporter = Reporter { context, key: &key, epochs: params.epochs };
@@ -280,15 +284,9 @@ fn read(path: &Path, split: &str, spec: &WindowSpec) -> Result<Windows, Failure>
     Ok(windows)
 }
 
-fn read_transform(path: &Path) -> Result<Value, Failure> {
-    let text = fs::read(path).map_err(|error| file_failure(path, "read the transform", &error))?;
-    let parse = |error| Failure::new(format!("the transform is not JSON: {error}"));
-    serde_json::from_slice(&text).map_err(parse)
-}
-
 /// Identifies a training, so that no other's checkpoint is taken for its own.
 fn key(config: &TrainConfig, windows: &Windows, validation: &Windows) -> String {
-    let data = (windows.features(), windows.len(), validation.len());
+    let data = (format!("{:?}", windows.spec()), windows.features(), validation.len());
     // Plain data with string keys, which JSON can always hold.
     serde_json::to_string(&(VERSION, config, data)).expect("a config serializes to JSON")
 }

@@ -6,7 +6,15 @@ use proptest::prelude::*;
 use super::*;
 
 fn spec(window: usize, horizon: usize, target_history: bool) -> WindowSpec {
-    WindowSpec { target: "y".to_owned(), features: None, window, horizon, target_history }
+    WindowSpec {
+        series: Some("series".to_owned()),
+        time: "time".to_owned(),
+        target: "y".to_owned(),
+        features: None,
+        window,
+        horizon,
+        target_history,
+    }
 }
 
 /// Windows over series of these lengths; in row `t` of series `s`, `x` is `100 s + t` and the
@@ -25,8 +33,8 @@ fn windows(lengths: &[usize], spec: &WindowSpec) -> Windows {
     let columns: [(&str, ArrayRef); 4] = [
         ("x", number(0.0)),
         ("y", number(1000.0)),
-        (TIME, Arc::new(Int64Array::from_iter_values(keys.iter().map(|key| key.0)))),
-        (SERIES, Arc::new(StringArray::from_iter_values(names))),
+        ("time", Arc::new(Int64Array::from_iter_values(keys.iter().map(|key| key.0)))),
+        ("series", Arc::new(StringArray::from_iter_values(names))),
     ];
     let mut raw = Raw::default();
     raw.add(&RecordBatch::try_from_iter(columns).unwrap(), 2).unwrap();
