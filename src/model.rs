@@ -6,6 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub mod baseline;
 pub mod checkpoint;
 mod dropout;
 pub mod file;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 mod check;
+mod domain;
 mod grid;
 mod parzen;
 mod pruner;

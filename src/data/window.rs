@@ -24,14 +24,19 @@ use std::path::Path;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, Int64Type};
+use arrow::datatypes::{DataType, Float64Type};
+use serde::Deserialize;
 
-use super::{DataError, table};
+use super::{DataError, TimeColumn, table, time};
 
-/// The column that names a row's series.
-const SERIES: &str = "series";
-/// The column that says when a row was.
-const TIME: &str = "time";
+/// The key columns of a split, as its transform names them.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Keys {
+    /// The column that names a row's series; without it all rows are one series.
+    pub series: Option<String>,
+    /// The column that says when a row was.
+    pub time: TimeColumn,
+}
 
 /// How a table becomes windows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +62,7 @@ pub struct Windows {
     /// `[rows, inputs]`, ordered by series and time.
     rows: Vec<f32>,
     target: Vec<f32>,
+    /// Microseconds since 1970.
     times: Vec<i64>,
     /// For each row the place of its series in `names`.
     series: Vec<u32>,
@@ -71,18 +77,17 @@ impl Windows {
     ///
     /// [`DataError`] where the file cannot be read, a column is absent or not a number, or a value
     /// is missing or not finite.
-    pub fn read(path: &Path, spec: &WindowSpec) -> Result<Windows, DataError> {
+    pub fn read(path: &Path, spec: &WindowSpec, keys: &Keys) -> Result<Windows, DataError> {
         let schema = table::schema(path)?;
         let there: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        let features = features(spec, &there)?;
+        let features = features(spec, keys, &there)?;
         let mut columns: Vec<&str> = features.iter().map(String::as_str).collect();
         columns.push(&spec.target);
         let mut raw = Raw::default();
-        for name in [TIME, SERIES].into_iter().filter(|name| there.contains(name)) {
-            columns.push(name);
-        }
+        columns.push(&keys.time.column);
+        columns.extend(keys.series.as_deref());
         for batch in table::batches(path, Some(&columns))? {
-            raw.add(&batch?, features.len() + 1)?;
+            raw.add(&batch?, features.len() + 1, keys)?;
         }
         Ok(raw.into_windows(spec, features))
     }
@@ -123,7 +128,7 @@ impl Windows {
         self.series_of_row(self.row(window))
     }
 
-    /// Gives the time of a window's predicted row.
+    /// Gives the time of a window's predicted row in microseconds since 1970.
     pub fn time(&self, window: usize) -> i64 {
         self.times[self.row(window)]
     }
@@ -171,9 +176,9 @@ impl Windows {
 }
 
 /// Resolves the feature columns and checks them and the target against those that are there.
-fn features(spec: &WindowSpec, there: &[&str]) -> Result<Vec<String>, DataError> {
-    let keys = [SERIES, TIME];
-    let offered = || there.iter().copied().filter(|name| !keys.contains(name));
+fn features(spec: &WindowSpec, keys: &Keys, there: &[&str]) -> Result<Vec<String>, DataError> {
+    let is_key = |name: &str| name == keys.time.column || Some(name) == keys.series.as_deref();
+    let offered = || there.iter().copied().filter(|name| !is_key(name));
     if !offered().any(|name| name == spec.target) {
         return Err(DataError::absent(&spec.target, offered()));
     }
@@ -206,8 +211,9 @@ struct Raw {
 }
 
 impl Raw {
-    /// Adds a batch whose first `width` columns are numbers, followed by the keys that there are.
-    fn add(&mut self, batch: &RecordBatch, width: usize) -> Result<(), DataError> {
+    /// Adds a batch whose first `width` columns are numbers, followed by the time and, where there is one,
+    /// the series.
+    fn add(&mut self, batch: &RecordBatch, width: usize, keys: &Keys) -> Result<(), DataError> {
         let first = self.times.len();
         let (start, rows) = (self.values.len(), batch.num_rows());
         self.values.resize(start + rows * width, 0.0);
@@ -223,18 +229,17 @@ impl Raw {
                 self.values[start + row * width + index] = value;
             }
         }
-        match batch.column_by_name(TIME) {
-            Some(column) => {
-                let column = cast(column, &DataType::Int64)?;
-                self.times.extend_from_slice(column.as_primitive::<Int64Type>().values());
-            }
-            None => self.times.extend((first..first + rows).map(|row| row as i64)),
+        let times = time::micros(batch.column(width), &keys.time, first as u64)?;
+        if let Some(row) = (0..rows).find(|&row| times.is_null(row)) {
+            let row = (first + row) as u64;
+            return Err(DataError::value(row, &keys.time.column, "the time is missing"));
         }
-        self.add_series(batch)
+        self.times.extend_from_slice(times.values());
+        self.add_series(batch, keys.series.is_some().then_some(width + 1))
     }
 
-    fn add_series(&mut self, batch: &RecordBatch) -> Result<(), DataError> {
-        let names = batch.column_by_name(SERIES).map(|column| cast(column, &DataType::Utf8));
+    fn add_series(&mut self, batch: &RecordBatch, column: Option<usize>) -> Result<(), DataError> {
+        let names = column.map(|column| cast(batch.column(column), &DataType::Utf8));
         let names = names.transpose()?;
         let names = names.as_ref().map(|names| names.as_string::<i32>());
         for row in 0..batch.num_rows() {

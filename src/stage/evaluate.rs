@@ -1,9 +1,34 @@
-//! The `evaluate` kind: scores a model beside baselines.
+//! The `evaluate` kind: scores a model beside baselines, and says plainly when it does not beat
+//! them.
+//!
+//! All predictions are of the same rows: those that the test split's windows predict. All values
+//! are in the target's own units.
 
+use std::fs;
+use std::path::Path;
+
+use arrow::array::AsArray;
+use arrow::datatypes::{Float64Type, Int64Type};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Context, Failure, Finished, InputSpec, OutputSpec, ParamIssue, Stop};
+use crate::data::window::{Keys, Windows};
+use crate::data::{DataError, Transform, table};
+use crate::model::baseline::{Pairs, Ridge};
+use crate::model::file::{Model, ModelError};
+use crate::model::metrics::{Scores, scores};
+use crate::plot;
+
+mod report;
+mod rows;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+use rows::{Rows, Splits};
+use verdict::Standing;
 
 /// The version of the kind's results. 1: the first.
 pub const VERSION: u32 = 1;
@@ -37,7 +62,7 @@ pub const INPUTS: &[InputSpec] = &[
 ];
 
 /// The params of an `evaluate` stage.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Params {
     /// Seconds of one season, for the seasonal naive baseline.
@@ -71,10 +96,275 @@ impl Params {
 
 /// Scores the model on the test rows beside the baselines.
 ///
+/// The share of the explainable variance is `1 - MSE(prediction, m) / Var(m)`, where `m` is the
+/// target's conditional mean as `truth` has it, over the scored rows.
+///
 /// # Errors
 ///
 /// [`Stop`] where the model does not fit the data.
 pub fn run(params: &Params, context: &Context<'_>) -> Result<Finished, Stop> {
-    let _ = (params, context);
-    Err(Failure::new("not written yet").into())
+    let model = Model::load(context.input("model")?).map_err(model_failure)?;
+    let transform = transform(context.input("data.transform")?, &model)?;
+    let paths = [
+        context.input("data.train")?,
+        context.input("data.validation")?,
+        context.input("data.test")?,
+    ];
+    let keys = Keys { series: transform.series.clone(), time: transform.time.clone() };
+    let read = |path| Windows::read(path, &model.window_spec(), &keys).map_err(data_failure);
+    let windows = [read(paths[0])?, read(paths[1])?, read(paths[2])?];
+    let test = &windows[2];
+    if test.is_empty() {
+        let message = "no series of the test rows is long enough for a window".to_owned();
+        let help = "give the test split more rows, or train with a shorter `window`";
+        return Err(Failure::new(message).help(help).deterministic().into());
+    }
+    let splits = Splits::read(paths, &transform, &model.card.target).map_err(data_failure)?;
+    let scored = scored_rows(test, &splits.test);
+    let steps = 3;
+    tell(context, 1, steps)?;
+    let mut predicted = to_f64(&model.predict(test).map_err(model_failure)?);
+    transform.invert(&model.card.target, &mut predicted).map_err(data_failure)?;
+    tell(context, 2, steps)?;
+    let actual: Vec<f64> = scored.iter().map(|&row| splits.test.target[row]).collect();
+    let mut predictions = vec![Prediction::new("model", "the model", predicted, &actual, None)];
+    predictions.extend(baselines(params, &model, &transform, &windows, &splits, &scored)?);
+    let model_values = predictions[0].values.clone();
+    for baseline in &mut predictions[1..] {
+        baseline.standing = Some(verdict::compare(&model_values, &baseline.values, &actual));
+    }
+    let truth = truth(context, &model, &transform, &splits, &scored)?;
+    let evaluation =
+        Evaluation { params, model: &model, splits: &splits, scored, actual, predictions, truth };
+    let metrics = report::metrics(&evaluation);
+    if metrics["beats_mean"] == 0.0 {
+        context.progress.warn(report::verdict(&evaluation));
+    }
+    report::write(&evaluation, &metrics, context.outputs)?;
+    let history = history(context.inputs.get("history").map(|path| path.as_path()))?;
+    write(&context.outputs.join("history.svg"), &history)?;
+    tell(context, steps, steps)?;
+    Ok(Finished { metrics })
+}
+
+/// All that is known at the end, in the target's own units.
+struct Evaluation<'a> {
+    params: &'a Params,
+    model: &'a Model,
+    splits: &'a Splits,
+    /// The scored rows among the test rows.
+    scored: Vec<usize>,
+    /// The target of the scored rows.
+    actual: Vec<f64>,
+    /// The model's predictions, then the baselines'.
+    predictions: Vec<Prediction>,
+    /// The target's conditional mean in the scored rows, where that is known.
+    truth: Option<Vec<f64>>,
+}
+
+/// Predictions of the scored rows with their scores.
+struct Prediction {
+    /// The name in tables.
+    name: &'static str,
+    /// The name in sentences.
+    label: &'static str,
+    values: Vec<f64>,
+    scores: Scores,
+    /// How the model stands against it; not for the model itself.
+    standing: Option<Standing>,
+    /// What a reader should know of it.
+    note: Option<String>,
+}
+
+impl Prediction {
+    fn new(
+        name: &'static str,
+        label: &'static str,
+        values: Vec<f64>,
+        actual: &[f64],
+        note: Option<String>,
+    ) -> Prediction {
+        let scores = scores(&values, actual).expect("there is a scored row");
+        Prediction { name, label, values, scores, standing: None, note }
+    }
+}
+
+/// Predicts the scored rows in the four ways that need no network.
+fn baselines(
+    params: &Params,
+    model: &Model,
+    transform: &Transform,
+    windows: &[Windows; 3],
+    splits: &Splits,
+    scored: &[usize],
+) -> Result<Vec<Prediction>, Stop> {
+    let horizon = model.card.horizon;
+    let actual: Vec<f64> = scored.iter().map(|&row| splits.test.target[row]).collect();
+    let train = &splits.train.target;
+    let mean = train.iter().sum::<f64>() / train.len().max(1) as f64;
+    let places: Vec<usize> = scored.iter().map(|&row| splits.places[row]).collect();
+    let last = splits.timeline.last_value(&places, horizon, mean);
+    let last_note = (last.fallbacks > 0)
+        .then(|| format!("{} rows without a known earlier value: the mean", last.fallbacks));
+    let seasonal = splits.timeline.seasonal(&places, horizon, params.period, mean);
+    let seasonal_note = (seasonal.fallbacks > 0).then(|| {
+        format!("{} rows without a row one period before: the last value", seasonal.fallbacks)
+    });
+    let (ridge, penalty) = ridge(model, transform, windows)?;
+    let ridge_note = Some(format!("on {}, penalty {penalty}", ridge_inputs(model)));
+    let one = |name, label, values, note| Prediction::new(name, label, values, &actual, note);
+    Ok(vec![
+        one("mean", "the mean", vec![mean; scored.len()], Some("of the train rows".to_owned())),
+        one("last_value", "the last value", last.predicted, last_note),
+        one("seasonal_naive", "the seasonal naive", seasonal.predicted, seasonal_note),
+        one("ridge", "ridge", ridge, ridge_note),
+    ])
+}
+
+fn ridge_inputs(model: &Model) -> &'static str {
+    match (model.card.horizon, model.card.target_history) {
+        (0, true) => "the row's own features and the last value",
+        (0, false) => "the row's own features",
+        (_, true) => "the features and the value of the newest known row",
+        (_, false) => "the features of the newest known row",
+    }
+}
+
+/// Fits the ridge regression on what stands beside the last row of each window, and predicts the
+/// test windows.
+fn ridge(
+    model: &Model,
+    transform: &Transform,
+    [train, validation, test]: &[Windows; 3],
+) -> Result<(Vec<f64>, f64), Stop> {
+    let inputs = |windows: &'_ Windows| -> Vec<usize> {
+        (0..windows.len()).map(|window| windows.row(window) - model.card.horizon).collect()
+    };
+    let fitted = Ridge::fit(&pairs(train, &inputs(train)), &pairs(validation, &inputs(validation)));
+    let Some(ridge) = fitted else {
+        let message = "no series of the train rows is long enough for a window";
+        return Err(Failure::new(message).deterministic().into());
+    };
+    let rows = inputs(test);
+    let mut predicted: Vec<f64> =
+        rows.into_iter().map(|row| ridge.predict(test.inputs_of_row(row))).collect();
+    transform.invert(&model.card.target, &mut predicted).map_err(data_failure)?;
+    Ok((predicted, ridge.penalty))
+}
+
+/// Pairs the inputs beside some rows with the targets of the windows that end there.
+fn pairs<'a>(windows: &'a Windows, rows: &[usize]) -> Pairs<'a> {
+    Pairs {
+        inputs: rows.iter().map(|&row| windows.inputs_of_row(row)).collect(),
+        target: (0..windows.len()).map(|window| f64::from(windows.actual(window))).collect(),
+    }
+}
+
+/// Gives the place of each test window's predicted row among the test rows.
+fn scored_rows(windows: &Windows, test: &Rows) -> Vec<usize> {
+    let row = |window: usize| {
+        let row = windows.row(window);
+        // Both are ordered by series and time; scores of the wrong rows would be worse than none.
+        assert_eq!(
+            windows.actual(window),
+            test.scaled[row] as f32,
+            "windows and rows are in order"
+        );
+        row
+    };
+    (0..windows.len()).map(row).collect()
+}
+
+fn truth(
+    context: &Context<'_>,
+    model: &Model,
+    transform: &Transform,
+    splits: &Splits,
+    scored: &[usize],
+) -> Result<Option<Vec<f64>>, Stop> {
+    let Some(path) = context.inputs.get("truth") else { return Ok(None) };
+    if model.card.horizon > 0 {
+        let horizon = model.card.horizon;
+        let message = format!("the truth is of the same row, and the horizon is {horizon}: unused");
+        context.progress.warn(message);
+        return Ok(None);
+    }
+    match rows::truth(path, transform, splits, scored).map_err(data_failure)? {
+        Ok(means) => Ok(Some(means)),
+        Err((series, micros)) => {
+            let time = micros as f64 / 1e6;
+            let message = format!("the truth has no mean for `{series}` at {time} s");
+            let help = "give the `truth` of the same data, or leave the input out";
+            Err(Failure::new(message).help(help).deterministic().into())
+        }
+    }
+}
+
+/// Reads the transform, and checks that it is the model's.
+fn transform(path: &Path, model: &Model) -> Result<Transform, Stop> {
+    let transform = Transform::read(path).map_err(data_failure)?;
+    let text = transform.to_json();
+    // A transform was made from JSON and gives JSON.
+    let value: Value = serde_json::from_str(&text).expect("a transform's JSON is JSON");
+    if value != model.card.transform {
+        let message = "the model was trained on data that was transformed in another way";
+        let help = "name the `preprocess` stage that the model's `train` stage reads as `data`";
+        return Err(Failure::new(message).help(help).deterministic().into());
+    }
+    Ok(transform)
+}
+
+/// Draws the model's history, where it was given.
+fn history(path: Option<&Path>) -> Result<String, Stop> {
+    let Some(path) = path else {
+        let text = plot::empty("no history was given: name a model's `history` as an input");
+        return Ok(text.map_err(|error| Failure::new(error.to_string()))?);
+    };
+    let columns = ["epoch", "train_loss", "validation_loss", "learning_rate"];
+    let mut epochs = Vec::new();
+    for batch in table::batches(path, Some(&columns)).map_err(data_failure)? {
+        let batch = batch.map_err(data_failure)?;
+        let numbers = batch.column(0).as_primitive_opt::<Int64Type>();
+        let values: Option<Vec<_>> =
+            (1..4).map(|column| batch.column(column).as_primitive_opt::<Float64Type>()).collect();
+        let (Some(numbers), Some(values)) = (numbers, values) else {
+            return Err(Failure::new("the history is not that of a `train` stage").into());
+        };
+        epochs.extend((0..batch.num_rows()).map(|row| plot::Epoch {
+            epoch: numbers.value(row) as u64,
+            train_loss: values[0].value(row),
+            validation_loss: values[1].value(row),
+            learning_rate: values[2].value(row),
+        }));
+    }
+    Ok(plot::history(&epochs).map_err(|error| Failure::new(error.to_string()))?)
+}
+
+fn tell(context: &Context<'_>, done: u64, total: u64) -> Result<(), Stop> {
+    match context.progress.count("steps", done, total).is_break() {
+        true => Err(Stop::Cancelled),
+        false => Ok(()),
+    }
+}
+
+fn to_f64(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|value| f64::from(*value)).collect()
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    fs::write(path, text)
+        .map_err(|error| Failure::new(DataError::file(path, "write the file", error).to_string()))
+}
+
+fn data_failure(error: DataError) -> Failure {
+    let failure = Failure::new(error.to_string());
+    let failure = if error.deterministic() { failure.deterministic() } else { failure };
+    match error.help() {
+        Some(help) => failure.help(help),
+        None => failure,
+    }
+}
+
+fn model_failure(error: ModelError) -> Failure {
+    Failure::new(error.to_string())
 }

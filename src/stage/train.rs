@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Context, Failure, Finished, InputSpec, OutputSpec, ParamIssue, Progress, Stop};
-use crate::data::window::{WindowSpec, Windows};
+use crate::data::window::{Keys, WindowSpec, Windows};
 use crate::data::{DataError, table};
 use crate::model::checkpoint;
 use crate::model::file::Model;
@@ -185,9 +185,11 @@ impl Params {
 /// [`Stop`] where the data does not fit the params, the loss is NaN, or a study prunes it.
 pub fn run(params: &Params, context: &Context<'_>) -> Result<Finished, Stop> {
     let spec = params.window_spec();
-    let windows = read(context.input("data.train")?, "train", &spec)?;
-    let validation = read(context.input("data.validation")?, "validation", &spec)?;
     let transform = read_transform(context.input("data.transform")?)?;
+    let keys = Keys::deserialize(&transform)
+        .map_err(|error| Failure::new(format!("the transform does not name the keys: {error}")))?;
+    let windows = read(context.input("data.train")?, "train", &spec, &keys)?;
+    let validation = read(context.input("data.validation")?, "validation", &spec, &keys)?;
     let config = params.config();
     let key = key(&config, &windows, &validation);
     let mut reporter = Reporter { context, key: &key, epochs: params.epochs };
@@ -266,8 +268,8 @@ impl Listener<Stop> for Reporter<'_> {
     }
 }
 
-fn read(path: &Path, split: &str, spec: &WindowSpec) -> Result<Windows, Failure> {
-    let windows = Windows::read(path, spec).map_err(data_failure)?;
+fn read(path: &Path, split: &str, spec: &WindowSpec, keys: &Keys) -> Result<Windows, Failure> {
+    let windows = Windows::read(path, spec, keys).map_err(data_failure)?;
     if windows.is_empty() {
         let rows = spec.window + spec.horizon;
         let message = format!("no series of the {split} rows is long enough for a window");

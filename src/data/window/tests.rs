@@ -4,9 +4,15 @@ use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
 use proptest::prelude::*;
 
 use super::*;
+use crate::data::TimeUnit;
 
 fn spec(window: usize, horizon: usize, target_history: bool) -> WindowSpec {
     WindowSpec { target: "y".to_owned(), features: None, window, horizon, target_history }
+}
+
+fn named() -> Keys {
+    let time = TimeColumn { column: "time".to_owned(), unit: TimeUnit::Us };
+    Keys { series: Some("series".to_owned()), time }
 }
 
 /// Windows over series of these lengths; in row `t` of series `s`, `x` is `100 s + t` and the
@@ -25,11 +31,11 @@ fn windows(lengths: &[usize], spec: &WindowSpec) -> Windows {
     let columns: [(&str, ArrayRef); 4] = [
         ("x", number(0.0)),
         ("y", number(1000.0)),
-        (TIME, Arc::new(Int64Array::from_iter_values(keys.iter().map(|key| key.0)))),
-        (SERIES, Arc::new(StringArray::from_iter_values(names))),
+        ("time", Arc::new(Int64Array::from_iter_values(keys.iter().map(|key| key.0)))),
+        ("series", Arc::new(StringArray::from_iter_values(names))),
     ];
     let mut raw = Raw::default();
-    raw.add(&RecordBatch::try_from_iter(columns).unwrap(), 2).unwrap();
+    raw.add(&RecordBatch::try_from_iter(columns).unwrap(), 2, &named()).unwrap();
     raw.into_windows(spec, vec!["x".to_owned()])
 }
 

@@ -72,7 +72,7 @@ impl Project {
             inputs.insert(format!("data.{split}"), path);
         }
         let path = folder.path().join("transform.json");
-        fs::write(&path, r#"{"columns":[]}"#).unwrap();
+        fs::write(&path, r#"{"series":"series","time":{"column":"time"}}"#).unwrap();
         inputs.insert("data.transform".to_owned(), path);
         Project { folder, inputs }
     }
@@ -262,8 +262,9 @@ fn early_stopping_ends_soon_and_restores_the_best_epoch() {
     let path = project.folder.path().join("model");
     fs::write(&path, &outputs["model"]).unwrap();
     let model = Model::load(&path).unwrap();
-    let validation =
-        Windows::read(&project.inputs["data.validation"], &model.window_spec()).unwrap();
+    let keys = Keys::deserialize(&model.card.transform).unwrap();
+    let path = &project.inputs["data.validation"];
+    let validation = Windows::read(path, &model.window_spec(), &keys).unwrap();
     let actual: Vec<f32> = (0..validation.len()).map(|window| validation.actual(window)).collect();
     let predicted = model.predict(&validation).unwrap();
     assert_eq!(Loss::Mse.of_slices(&predicted, &actual), best);

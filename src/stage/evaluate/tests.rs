@@ -1,0 +1,256 @@
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+use rand::RngExt;
+use rand_distr::StandardNormal;
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+use crate::random::generator;
+use crate::stage::{Params as AnyParams, Progress, StageKind};
+
+/// Keeps the warnings.
+#[derive(Default)]
+struct Quiet(Mutex<Vec<String>>);
+
+impl Progress for Quiet {
+    fn count(&self, _: &'static str, _: u64, _: u64) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn step(&self, _: u64, _: &BTreeMap<String, f64>) -> ControlFlow<Stop> {
+        ControlFlow::Continue(())
+    }
+
+    fn warn(&self, message: String) {
+        self.0.lock().expect("nobody panicked").push(message);
+    }
+}
+
+/// Raw data that was preprocessed and trained on, as a pipeline would.
+struct Project {
+    folder: TempDir,
+    inputs: BTreeMap<String, PathBuf>,
+}
+
+impl Project {
+    /// Makes two series in which the target is the product of two features plus noise, or noise
+    /// alone; trains on them; and keeps the truth.
+    fn new(learnable: bool, horizon: usize) -> Project {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        write_raw(folder.path(), learnable);
+        let raw = folder.path().join("raw.parquet");
+        let mut project = Project { folder, inputs: BTreeMap::new() };
+        project.inputs.insert("data".to_owned(), raw);
+        project.stage(
+            StageKind::Preprocess,
+            json!({
+                "series": "id",
+                "time": { "column": "at" },
+                "one_hot": ["id"],
+                "split": { "by": "time", "train": 0.6, "validation": 0.2, "test": 0.2 },
+            }),
+            &["train", "validation", "test", "transform"],
+        );
+        project.stage(
+            StageKind::Train,
+            json!({
+                "target": "y", "window": 3, "horizon": horizon, "epochs": 25,
+                "network": { "kind": "lstm", "units": [12] },
+                "optimizer": { "kind": "adam", "learning_rate": 0.01 },
+                "early_stopping": { "patience": 6 },
+            }),
+            &["model", "history"],
+        );
+        project
+    }
+
+    /// Runs a stage in a folder of its own and makes its outputs inputs.
+    fn stage(&mut self, kind: StageKind, params: Value, names: &[&str]) {
+        let params = AnyParams::from_value(kind, params).expect("the params are well-formed");
+        let outputs = self.folder.path().join(kind.name());
+        fs::create_dir(&outputs).expect("the folder can be made");
+        let context = Context {
+            inputs: &self.inputs,
+            outputs: &outputs,
+            checkpoint: &self.folder.path().join("checkpoint"),
+            threads: 1,
+            progress: &Quiet::default(),
+        };
+        crate::stage::run(&params, &context).expect("the stage runs");
+        for spec in params.outputs().into_iter().filter(|spec| names.contains(&spec.name.as_str()))
+        {
+            let part = if kind == StageKind::Preprocess { "data." } else { "" };
+            self.inputs.insert(format!("{part}{}", spec.name), outputs.join(spec.file));
+        }
+    }
+
+    fn evaluate(&self, params: &Params) -> Result<Evaluated, Stop> {
+        let outputs = tempfile::tempdir().expect("a folder can be made");
+        let progress = Quiet::default();
+        let context = Context {
+            inputs: &self.inputs,
+            outputs: outputs.path(),
+            checkpoint: &self.folder.path().join("none"),
+            threads: 2,
+            progress: &progress,
+        };
+        let Finished { metrics } = run(params, &context)?;
+        let read = |spec: OutputSpec| {
+            let bytes = fs::read(outputs.path().join(&spec.file)).expect("the output is there");
+            (spec.name, bytes)
+        };
+        let files = params.outputs().into_iter().map(read).collect();
+        let warnings = progress.0.into_inner().expect("nobody panicked");
+        Ok(Evaluated { metrics, files, warnings, outputs })
+    }
+}
+
+struct Evaluated {
+    metrics: BTreeMap<String, f64>,
+    files: BTreeMap<String, Vec<u8>>,
+    warnings: Vec<String>,
+    outputs: TempDir,
+}
+
+impl Evaluated {
+    fn text(&self, name: &str) -> String {
+        String::from_utf8(self.files[name].clone()).expect("it is text")
+    }
+
+    fn table(&self, file: &str) -> RecordBatch {
+        let path = self.outputs.path().join(file);
+        let mut batches = table::batches(&path, None).expect("it is a table");
+        batches.next().expect("it has rows").expect("they can be read")
+    }
+}
+
+fn write_raw(folder: &Path, learnable: bool) {
+    let mut draws = generator(11, "raw", &[]);
+    let (mut ids, mut times, mut means, mut targets) = (vec![], vec![], vec![], vec![]);
+    let (mut left, mut right) = (vec![], vec![]);
+    for step in 0..700_i64 {
+        for id in ["one", "two"] {
+            let (a, b): (f64, f64) = (draws.random(), draws.random());
+            let noise: f64 = draws.sample(StandardNormal);
+            let mean = if learnable { 5.0 + 10.0 * (a - 0.5) * (b - 0.5) } else { 5.0 };
+            ids.push(id);
+            times.push(1_700_000_000 + 600 * step);
+            left.push(a);
+            right.push(b);
+            means.push(mean);
+            targets.push(mean + 0.3 * noise);
+        }
+    }
+    let numbers = |values: &Vec<f64>| -> ArrayRef { Arc::new(Float64Array::from(values.clone())) };
+    let keys: [(&str, ArrayRef); 2] =
+        [("id", Arc::new(StringArray::from(ids))), ("at", Arc::new(Int64Array::from(times)))];
+    let write = |name: &str, columns: Vec<(&str, ArrayRef)>| {
+        let batch = RecordBatch::try_from_iter(keys.clone().into_iter().chain(columns));
+        let batch = batch.expect("the columns are of one length");
+        table::write(&folder.join(name), batch.schema(), [Ok(batch)]).expect("it can be written");
+    };
+    write(
+        "raw.parquet",
+        vec![("a", numbers(&left)), ("b", numbers(&right)), ("y", numbers(&targets))],
+    );
+    write("truth.parquet", vec![("mean", numbers(&means))]);
+}
+
+#[test]
+fn a_model_that_has_learnt_beats_every_baseline_and_nears_the_floor() {
+    let mut project = Project::new(true, 0);
+    let truth = project.folder.path().join("truth.parquet");
+    project.inputs.insert("truth".to_owned(), truth);
+    let params = Params { period: 6_000.0 };
+    let evaluated = project.evaluate(&params).expect("it can be evaluated");
+    let metrics = &evaluated.metrics;
+    // 140 test rows a series, less the two before the first window and the one of its history.
+    assert_eq!(metrics["rows"], 2.0 * (140.0 - 3.0));
+    assert!((metrics["floor_rmse"] - 0.3).abs() < 0.05, "{metrics:?}");
+    assert!(metrics["test_rmse"] > metrics["floor_rmse"], "{metrics:?}");
+    assert!(metrics["explained_share"] > 0.8, "{metrics:?}");
+    // A product of centred features is nothing to a linear model.
+    assert!(metrics["ridge_explained_share"] < 0.1, "{metrics:?}");
+    let report = evaluated.text("report");
+    assert!(report.contains("**The model beats every baseline.**"), "{report}");
+    assert!(report.contains("| the noise floor |"), "{report}");
+    assert!(evaluated.warnings.is_empty());
+    assert!(evaluated.text("history_plot").contains("validation loss"));
+    assert!(evaluated.text("forecast_plot").contains("two"));
+
+    let predictions = evaluated.table("predictions.parquet");
+    assert_eq!(predictions.num_rows(), 274);
+    let column = |name: &str| predictions.column_by_name(name).expect("the column is there");
+    let actual = column("actual").as_primitive::<Float64Type>().values();
+    let predicted = column("predicted").as_primitive::<Float64Type>().values();
+    let rmse = scores(predicted, actual).expect("there are rows").rmse;
+    assert!((rmse - metrics["test_rmse"]).abs() < 1e-12);
+    let mean = actual.iter().sum::<f64>() / 274.0;
+    assert!((mean - 5.0).abs() < 0.2, "{mean}");
+
+    let names = evaluated.table("scores.parquet");
+    let names: Vec<_> = names.column(0).as_string::<i32>().iter().flatten().collect();
+    let all = ["model", "mean", "last_value", "seasonal_naive", "ridge", "noise_floor"];
+    assert_eq!(names, all);
+
+    let again = project.evaluate(&params).expect("it can be evaluated");
+    assert_eq!(again.files, evaluated.files);
+}
+
+#[test]
+fn a_model_of_noise_is_said_not_to_beat_the_mean() {
+    let mut project = Project::new(false, 0);
+    project.inputs.remove("history");
+    let evaluated = project.evaluate(&Params { period: 86_400.0 }).expect("it can be evaluated");
+    assert_eq!(evaluated.metrics["beats_mean"], 0.0);
+    assert_eq!(evaluated.metrics["beats_last_value"], 1.0);
+    let report = evaluated.text("report");
+    assert!(report.contains("**The model does not beat the mean"), "{report}");
+    assert_eq!(evaluated.warnings.len(), 1);
+    assert!(evaluated.text("history_plot").contains("no history was given"));
+    assert!(!evaluated.metrics.contains_key("floor_rmse"));
+}
+
+#[test]
+fn a_model_that_looks_ahead_is_scored_without_the_truth() {
+    let mut project = Project::new(true, 2);
+    let truth = project.folder.path().join("truth.parquet");
+    project.inputs.insert("truth".to_owned(), truth);
+    let evaluated = project.evaluate(&Params { period: 600.0 }).expect("it can be evaluated");
+    assert_eq!(evaluated.metrics["rows"], 2.0 * (140.0 - 4.0));
+    assert!(!evaluated.metrics.contains_key("explained_share"));
+    assert!(evaluated.warnings[0].contains("the horizon is 2"));
+    assert!(evaluated.text("report").contains("2 rows ahead"));
+    // With a period of one row, the season before that is known is the last known value.
+    let rmse = |name: &str| evaluated.metrics[name];
+    assert_eq!(rmse("seasonal_naive_rmse"), rmse("last_value_rmse"));
+}
+
+#[test]
+fn what_does_not_belong_together_fails_with_a_way_out() {
+    let mut project = Project::new(true, 0);
+    let failure = |project: &Project| match project.evaluate(&Params { period: 60.0 }) {
+        Err(Stop::Failed(failure)) => failure,
+        _ => panic!("it must fail"),
+    };
+    let transform = project.inputs["data.transform"].clone();
+    let text = fs::read_to_string(&transform).expect("it is there");
+    fs::write(&transform, text.replace("\"one\"", "\"uno\"")).expect("it can be written");
+    assert!(failure(&project).message.contains("transformed in another way"));
+    fs::write(&transform, text).expect("it can be written");
+
+    let path = project.folder.path().join("short.parquet");
+    let raw = project.folder.path().join("truth.parquet");
+    let batch = table::batches(&raw, None).expect("it is a table").next();
+    let batch = batch.expect("it has rows").expect("they can be read").slice(0, 1_399);
+    table::write(&path, batch.schema(), [Ok(batch)]).expect("it can be written");
+    project.inputs.insert("truth".to_owned(), path);
+    let failure = failure(&project);
+    assert_eq!(failure.message, "the truth has no mean for `two` at 1700419400 s");
+    assert!(failure.deterministic && failure.help.is_some());
+}
