@@ -108,12 +108,6 @@ impl Problem {
         self
     }
 
-    /// Points to another place alone.
-    pub fn at(mut self, place: Place) -> Problem {
-        self.labels = vec![(place, None)];
-        self
-    }
-
     pub fn warning(mut self) -> Problem {
         self.severity = Severity::Warning;
         self
