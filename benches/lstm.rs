@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
-use runner::data::{TimeColumn, TimeUnit, table};
 use runner::data::window::{WindowSpec, Windows};
+use runner::data::{TimeColumn, TimeUnit, table};
 use runner::model::trainer::{self, Listener, State, TrainConfig};
 use runner::model::{Loss, Network, Optimizer, Schedule};
 

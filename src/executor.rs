@@ -1,7 +1,7 @@
 //! The only scheduling loop: it owns all state of a run, and workers send it messages.
 //!
 //! ```text
-//! Schedule::next ──> Check: hash inputs, look in the store ──┐
+//! Schedule::next_step ──> Check: hash inputs, look in the store ──┐
 //!        ▲     └───> Start: a worker thread, a process,      │ Message
 //!        │                  or a study                       ▼
 //!        └────────────── what ended <───────────────── Run::handle ──> Event ──> reporter, history
@@ -229,7 +229,7 @@ impl<'r> Run<'r> {
 
     /// Does all that the schedule allows now.
     fn dispatch(&mut self) {
-        while let Some(step) = self.schedule.next() {
+        while let Some(step) = self.schedule.next_step() {
             match step {
                 Step::Check(task) => self.check(task),
                 Step::Start { task, slots } => self.start(task, slots),
@@ -483,7 +483,8 @@ impl<'r> Run<'r> {
     fn spawn(&mut self, work: impl FnOnce() -> Message + Send + 'static) {
         self.awaited += 1;
         let sender = self.sender.clone();
-        tokio::task::spawn_blocking(move || sender.send(work()));
+        // The loop listens until nothing is awaited.
+        tokio::task::spawn_blocking(move || drop(sender.send(work())));
     }
 
     fn ended(&mut self, id: TaskId, end: End) {
