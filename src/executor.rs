@@ -75,6 +75,7 @@ pub fn run(
     options: &Options,
     emit: &mut dyn FnMut(&Event),
 ) -> Result<RunOutcome, ExecutorError> {
+    let _span = tracing::info_span!("run", pipeline = plan.pipeline.name).entered();
     let store = Arc::new(Store::open(&root.join(".runner")));
     store.create()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -293,7 +294,11 @@ impl<'r> Run<'r> {
                 Box::new(move || check_stage(&pipeline, &stage, &root, &store, &known))
             }
         };
-        self.spawn(move || Message::Checked { task, check: Box::new(work()) });
+        let title = self.stage_name(task);
+        self.spawn(move || {
+            let _span = tracing::debug_span!("check", title).entered();
+            Message::Checked { task, check: Box::new(work()) }
+        });
     }
 
     /// Gives the digests of the outputs that a stage reads.
@@ -419,8 +424,13 @@ impl<'r> Run<'r> {
             unreachable!("trials belong to a stage");
         };
         let fingerprint = manifest.fingerprint();
+        let title = match &self.tasks[task.index()] {
+            Task::Stage(task) => task.stage.name.clone(),
+            Task::Trial(trial) => format!("{} trial {}", trial.stage.name, trial.number),
+        };
         Job {
             task,
+            title,
             outputs: stage.outputs.clone(),
             threads,
             force: self.is_forced(stage, fingerprint),
