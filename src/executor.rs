@@ -15,29 +15,36 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
 use crate::event::{Event, Outcome, RunOutcome};
-use crate::fingerprint::{Digest, DirtyReason, Fingerprint, Manifest};
-use crate::freshness::{self, Found, OutputDigests};
+use crate::fingerprint::{DirtyReason, Fingerprint, Manifest};
+use crate::freshness::{self, OutputDigests};
 use crate::history::History;
-use crate::pipeline::{Pipeline, Source, Stage};
+use crate::pipeline::{Pipeline, Stage};
 use crate::plan::Plan;
 use crate::schedule::{Demand, Schedule, Step, TaskId};
-use crate::stage::{Failure, Params, StageKind, Stop};
+use crate::stage::{Failure, StageKind, Stop};
 use crate::store::{Entry, Store, StoreError, lock};
 
+mod check;
+mod listener;
 mod place;
 pub mod process;
+mod signals;
+mod start;
+mod study_outputs;
 mod tell;
+mod trial;
 mod tuning;
 mod worker;
 
 use process::Cancel;
-use tuning::{StudyRun, Trial, TrialCheck};
-use worker::{End, InputFile, Job, Message};
+use signals::Signals;
+use trial::Trial;
+use tuning::StudyRun;
+use worker::{End, Message};
 
 /// How often a task looks whether another process is done with its action.
 const LOCK_POLL: Duration = Duration::from_millis(100);
@@ -87,17 +94,6 @@ pub fn run(
     runtime.shutdown_background();
     store.save_stats()?;
     outcome
-}
-
-/// What a check found; made on a blocking thread.
-#[derive(Debug)]
-enum Check {
-    /// Of a stage: its identity and what the store has.
-    Stage { manifest: Manifest, digests: freshness::InputDigests, found: Found },
-    /// Of a trial.
-    Trial(TrialCheck),
-    /// An input cannot be read.
-    Failed(Failure),
 }
 
 /// A task of the schedule, with what the loop knows of it.
@@ -280,80 +276,6 @@ impl<'r> Run<'r> {
         self.close_studies();
     }
 
-    /// Finds out on a blocking thread whether the store has a task's outputs.
-    fn check(&mut self, task: TaskId) {
-        let work: Box<dyn FnOnce() -> Check + Send> = match &self.tasks[task.index()] {
-            Task::Trial(trial) => {
-                let store = Arc::clone(&self.store);
-                trial.check(store, self.is_forced(&trial.stage, trial.fingerprint))
-            }
-            Task::Stage(StageTask { stage, .. }) => {
-                let (pipeline, stage) = (Arc::clone(&self.pipeline), Arc::clone(stage));
-                let (root, store) = (self.root.clone(), Arc::clone(&self.store));
-                let known = self.known_digests(&stage);
-                Box::new(move || check_stage(&pipeline, &stage, &root, &store, &known))
-            }
-        };
-        let title = self.stage_name(task);
-        self.spawn(move || {
-            let _span = tracing::debug_span!("check", title).entered();
-            Message::Checked { task, check: Box::new(work()) }
-        });
-    }
-
-    /// Gives the digests of the outputs that a stage reads.
-    fn known_digests(&self, stage: &Stage) -> OutputDigests {
-        let sources = stage.inputs.values().filter_map(|input| match &input.from {
-            Source::Output { stage, output } => Some((stage.clone(), output.clone())),
-            Source::File(_) => None,
-        });
-        sources.filter_map(|source| Some((source.clone(), *self.done.get(&source)?))).collect()
-    }
-
-    fn checked(&mut self, task: TaskId, check: Check) {
-        match check {
-            Check::Failed(failure) => self.fail(task, failure),
-            Check::Trial(check) => self.trial_checked(task, check),
-            Check::Stage { manifest, digests, found } => {
-                self.stage_checked(task, manifest, digests, found);
-            }
-        }
-    }
-
-    fn stage_checked(
-        &mut self,
-        id: TaskId,
-        manifest: Manifest,
-        digests: freshness::InputDigests,
-        found: Found,
-    ) {
-        let Task::Stage(task) = &self.tasks[id.index()] else { return };
-        let stage = Arc::clone(&task.stage);
-        let fingerprint = manifest.fingerprint();
-        let forced = self.is_forced(&stage, fingerprint);
-        let (reasons, entry) = match found {
-            _ if forced => (vec![DirtyReason::Forced], None),
-            Found::Fresh(entry) => (Vec::new(), Some(entry)),
-            Found::Troubled(reasons) => (reasons, None),
-            Found::Absent => {
-                let (pipeline, store) = (&self.pipeline, &self.store);
-                (freshness::explain(pipeline, &stage, &manifest, store, &self.history), None)
-            }
-        };
-        self.say_damage(&stage, &reasons);
-        let Task::Stage(task) = &mut self.tasks[id.index()] else { return };
-        // A task that waited for another that ran its action keeps the reason for which it did.
-        if !reasons.is_empty() {
-            task.reasons = reasons;
-        }
-        task.manifest = Some(manifest);
-        task.digests = digests;
-        match entry {
-            Some(entry) => self.succeed(id, Outcome::Cached, &entry),
-            None => self.queue(id, fingerprint),
-        }
-    }
-
     /// Queues a task for slots, or joins it to the one that runs the same action.
     fn queue(&mut self, task: TaskId, fingerprint: Fingerprint) {
         let ended = match self.in_flight.get_mut(&fingerprint) {
@@ -371,122 +293,6 @@ impl<'r> Run<'r> {
 
     fn is_forced(&self, stage: &Stage, fingerprint: Fingerprint) -> bool {
         self.options.force.contains(&stage.name) && !self.ran.contains(&fingerprint)
-    }
-
-    fn start(&mut self, id: TaskId, slots: usize) {
-        match &mut self.tasks[id.index()] {
-            Task::Trial(trial) => {
-                trial.started = Instant::now();
-                let event = Event::TrialStarted {
-                    stage: trial.stage.name.clone(),
-                    number: trial.number,
-                    params: trial.point.clone(),
-                };
-                let (tune, params) = (trial.tune, trial.params.clone());
-                let manifest = trial.manifest.clone();
-                let (rule, keep) = (trial.stop_rule.clone(), trial.keep.clone());
-                let outputs = trial.outputs.clone();
-                self.say(&event);
-                let mut job = self.job(id, tune, params, manifest, slots);
-                job.outputs = outputs;
-                job.stop_rule = rule;
-                job.keep = keep;
-                self.work(job);
-            }
-            Task::Stage(task) => {
-                task.started = Instant::now();
-                let (stage, reasons) = (Arc::clone(&task.stage), task.reasons.clone());
-                // Only a checked task is started, and the check leaves its manifest.
-                let manifest = task.manifest.clone().expect("a started stage was checked");
-                let (name, kind) = (stage.name.clone(), stage.kind());
-                self.say(&Event::StageStarted { stage: name, kind, reasons });
-                match stage.kind() {
-                    StageKind::Tune => self.start_study(id, &manifest),
-                    _ => {
-                        let job = self.job(id, id, stage.params.clone(), manifest, slots);
-                        self.work(job);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Makes the job of a task: a stage's own, or that of a trial of the stage `of`.
-    fn job(
-        &self,
-        task: TaskId,
-        of: TaskId,
-        params: Params,
-        manifest: Manifest,
-        threads: usize,
-    ) -> Job {
-        let Task::Stage(StageTask { stage, digests, .. }) = &self.tasks[of.index()] else {
-            unreachable!("trials belong to a stage");
-        };
-        let fingerprint = manifest.fingerprint();
-        let title = match &self.tasks[task.index()] {
-            Task::Stage(task) => task.stage.name.clone(),
-            Task::Trial(trial) => format!("{} trial {}", trial.stage.name, trial.number),
-        };
-        Job {
-            task,
-            title,
-            outputs: stage.outputs.clone(),
-            threads,
-            force: self.is_forced(stage, fingerprint),
-            inputs: self.input_files(stage, digests),
-            params,
-            manifest,
-            fingerprint,
-            stop_rule: None,
-            keep: None,
-            root: self.root.clone(),
-            store: Arc::clone(&self.store),
-            sender: self.sender.clone(),
-            cancel: self.cancel.subscribe(),
-        }
-    }
-
-    fn input_files(
-        &self,
-        stage: &Stage,
-        digests: &freshness::InputDigests,
-    ) -> BTreeMap<String, InputFile> {
-        let file = |(name, digest): (&String, &Digest)| {
-            let input = &stage.inputs[name];
-            let (path, named) = match &input.from {
-                Source::File(file) => (self.root.join(file), file.clone()),
-                Source::Output { stage, output } => {
-                    (self.store.blob_path(*digest), self.output_file(stage, output))
-                }
-            };
-            let extension = named.extension().and_then(|ending| ending.to_str()).unwrap_or("bin");
-            let extension = extension.to_owned();
-            (name.clone(), InputFile { path, digest: *digest, format: input.format, extension })
-        };
-        digests.iter().map(file).collect()
-    }
-
-    fn output_file(&self, stage: &str, output: &str) -> PathBuf {
-        let stage = self.pipeline.stages.get(stage);
-        let spec = stage.and_then(|stage| stage.outputs.iter().find(|spec| spec.name == output));
-        spec.map(|spec| PathBuf::from(&spec.file)).unwrap_or_default()
-    }
-
-    /// Hands a job to a thread, or a command to a process.
-    fn work(&mut self, job: Job) {
-        let task = job.task;
-        if job.params.kind() == StageKind::Command {
-            self.awaited += 1;
-            let sender = self.sender.clone();
-            tokio::spawn(async move {
-                let end = worker::run_command(job).await;
-                // The loop listens until nothing is awaited.
-                let _ = sender.send(Message::Ended { task, end });
-            });
-        } else {
-            self.spawn(move || Message::Ended { task, end: worker::run(&job) });
-        }
     }
 
     /// Runs something on a blocking thread that ends in one message.
@@ -629,46 +435,5 @@ fn demand(kind: StageKind) -> Demand {
         StageKind::Generate | StageKind::Preprocess => Demand::Idle,
         StageKind::Train | StageKind::Evaluate | StageKind::Command => Demand::One,
         StageKind::Tune => Demand::None,
-    }
-}
-
-/// Hashes a stage's files and looks its action up in the store.
-fn check_stage(
-    pipeline: &Pipeline,
-    stage: &Stage,
-    root: &Path,
-    store: &Store,
-    known: &OutputDigests,
-) -> Check {
-    match freshness::input_digests(stage, root, store, known) {
-        Ok(Some(digests)) => {
-            let manifest = freshness::manifest(pipeline, stage, &digests);
-            let found = freshness::look_up(&manifest, store);
-            Check::Stage { manifest, digests, found }
-        }
-        Ok(None) => unreachable!("a stage is checked once all that it needs is done"),
-        Err(error) => Check::Failed(Failure::new(error.to_string())),
-    }
-}
-
-/// The signals that interrupt a run.
-struct Signals([Signal; 3]);
-
-impl Signals {
-    fn new() -> std::io::Result<Signals> {
-        Ok(Signals([
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::hangup())?,
-        ]))
-    }
-
-    async fn next(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
     }
 }

@@ -6,107 +6,36 @@
 //! study's stop rule, which decides as it would have on a growing one.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
-use super::worker::{self, End, Keep, Message};
-use super::{Check, Run, Task};
+use super::study_outputs::keep_best;
+use super::trial::{Trial, TrialCheck};
+use super::worker::{End, Keep, Message};
+use super::{Run, Task};
 use crate::event::{Event, Outcome, TrialOutcome};
 use crate::fingerprint::{Fingerprint, Manifest};
 use crate::freshness;
 use crate::pipeline::Stage;
 use crate::schedule::TaskId;
 use crate::stage::tune::{self, TrialRecord};
-use crate::stage::{Failure, OutputSpec, Params, Stop};
-use crate::store::{Entry, Store, StoreError, files, lock};
-use crate::study::{Curve, Objective, Point, StopRule, Study, TrialEnd};
+use crate::stage::{Failure, Params, Stop};
+use crate::store::Entry;
+use crate::study::{Curve, Objective, Point, Study, TrialEnd};
 
 /// The study of a running tune stage.
 pub(super) struct StudyRun {
-    stage: Arc<Stage>,
+    pub(super) stage: Arc<Stage>,
     base: Arc<Stage>,
-    manifest: Manifest,
+    pub(super) manifest: Manifest,
     digests: freshness::InputDigests,
-    study: Study,
-    records: Vec<TrialRecord>,
-    fingerprints: BTreeMap<u64, Fingerprint>,
+    pub(super) study: Study,
+    pub(super) records: Vec<TrialRecord>,
+    pub(super) fingerprints: BTreeMap<u64, Fingerprint>,
     keep: Keep,
     /// Trials that are tasks of the schedule now.
     open: usize,
     last_failure: Option<Failure>,
-}
-
-/// One trial as a task.
-pub(super) struct Trial {
-    pub(super) tune: TaskId,
-    pub(super) stage: Arc<Stage>,
-    pub(super) number: u64,
-    pub(super) point: Point,
-    pub(super) params: Params,
-    pub(super) manifest: Manifest,
-    pub(super) fingerprint: Fingerprint,
-    pub(super) outputs: Vec<OutputSpec>,
-    pub(super) stop_rule: StopRule,
-    pub(super) keep: Option<Keep>,
-    pub(super) started: Instant,
-    /// Whether it runs only to have the best trial's outputs again.
-    rebuild: bool,
-}
-
-/// What the store has of a trial.
-#[derive(Debug)]
-pub(super) enum TrialCheck {
-    /// Its action ran to its end, or fails whenever it runs.
-    Ended(Box<Entry>),
-    /// As far as the action ran, this study stops it.
-    Pruned(Curve),
-    /// Too little: it must run.
-    Run,
-}
-
-impl Trial {
-    /// Looks on a blocking thread for what the store has.
-    pub(super) fn check(
-        &self,
-        store: Arc<Store>,
-        forced: bool,
-    ) -> Box<dyn FnOnce() -> Check + Send> {
-        let (manifest, rule) = (self.manifest.clone(), self.stop_rule.clone());
-        let rebuild = self.rebuild;
-        Box::new(move || {
-            Check::Trial(match (forced, rebuild) {
-                (true, _) => TrialCheck::Run,
-                (false, true) => match freshness::look_up(&manifest, &store) {
-                    freshness::Found::Fresh(entry) => TrialCheck::Ended(entry),
-                    _ => TrialCheck::Run,
-                },
-                (false, false) => look_up_trial(&manifest, &rule, &store),
-            })
-        })
-    }
-}
-
-/// Looks for a trial's result: a whole entry, or the curve of an action that was pruned.
-fn look_up_trial(manifest: &Manifest, rule: &StopRule, store: &Store) -> TrialCheck {
-    let fingerprint = manifest.fingerprint();
-    if let Some(entry) = store.entry(fingerprint) {
-        return match pruned_part(&entry.curve, rule) {
-            Some(curve) => TrialCheck::Pruned(curve),
-            None => TrialCheck::Ended(Box::new(entry)),
-        };
-    }
-    let partial = files::read_sealed::<Curve>(&worker::partial_curve_path(store, fingerprint));
-    match partial.and_then(|curve| pruned_part(&curve, rule)) {
-        Some(curve) => TrialCheck::Pruned(curve),
-        None => TrialCheck::Run,
-    }
-}
-
-/// Gives the part of a stored curve after which a study stops the trial.
-fn pruned_part(curve: &Curve, rule: &StopRule) -> Option<Curve> {
-    let stops = rule.as_ref()?;
-    let end = (1..=curve.points.len()).find(|end| stops(&curve.points[..*end]))?;
-    Some(Curve { points: curve.points[..end].to_vec() })
 }
 
 impl Run<'_> {
@@ -409,87 +338,10 @@ impl Run<'_> {
     }
 }
 
-impl StudyRun {
-    fn record(&mut self, number: u64, metrics: BTreeMap<String, f64>, curve: &Curve) {
-        let fingerprint = self.fingerprints.get(&number).map(Fingerprint::to_string);
-        self.records.push(TrialRecord {
-            number,
-            metrics,
-            steps: curve.points.last().map_or(0, |point| point.step),
-            fingerprint: fingerprint.unwrap_or_default(),
-        });
-    }
-
-    /// Writes the tune's entry: the best trial's outputs, the table of trials, the best params; and
-    /// drops the outputs of the trials that are not kept.
-    fn write(mut self, store: &Store, best: Entry) -> Result<Entry, Failure> {
-        let failed = |error: StoreError| Failure::new(error.to_string());
-        let fingerprint = self.manifest.fingerprint();
-        let folder = store.work_path(fingerprint);
-        files::fresh_folder(&folder).map_err(failed)?;
-        self.records.sort_by_key(|record| record.number);
-        tune::write_outputs(&folder, &self.study, &self.records)?;
-        let publish = lock::shared(&store.path("locks/publish")).map_err(failed)?;
-        let mut outputs = best.outputs;
-        for spec in tune::own_outputs() {
-            let blob = store.put_blob(&folder.join(&spec.file)).map_err(failed)?;
-            outputs.insert(spec.name, blob);
-        }
-        outputs.values_mut().for_each(|blob| blob.dropped = false);
-        let entry = Entry {
-            manifest: self.manifest.clone(),
-            outputs,
-            metrics: best.metrics,
-            curve: Curve::default(),
-            failure: None,
-        };
-        store.put_entry(&entry).map_err(failed)?;
-        drop(publish);
-        let _ = files::remove_folder(&folder);
-        self.drop_others(store).map_err(failed)?;
-        Ok(entry)
-    }
-
-    /// Drops the outputs of all trials but the best `keep`, and but the base's own action.
-    fn drop_others(&self, store: &Store) -> Result<(), StoreError> {
-        let Params::Tune(params) = &self.stage.params else { return Ok(()) };
-        let kept = self.study.ranked();
-        let kept = kept.iter().take(usize::try_from(params.keep).unwrap_or(usize::MAX));
-        let mut kept: Vec<Fingerprint> =
-            kept.map(|trial| self.fingerprints[&trial.number]).collect();
-        kept.extend(self.manifest.base.as_ref().map(|base| base.fingerprint()));
-        let others = self.fingerprints.values().filter(|one| !kept.contains(one));
-        store.drop_outputs(&others.copied().collect::<Vec<_>>())
-    }
-}
-
 /// How a trial ended, before the study is told.
 enum Ended {
     Complete(f64, Curve, BTreeMap<String, f64>),
     Pruned(Curve),
     Failed(Failure),
     Cancelled,
-}
-
-/// Makes the judge of which finished trials are among the best `keep` so far.
-///
-/// Only what is stored depends on it, never a result: the outputs of the others would be dropped at
-/// the study's end all the same, and meanwhile they would fill the disk.
-fn keep_best(params: &tune::Params) -> Keep {
-    let (metric, sign) = match &params.objective {
-        Objective::Minimize(metric) => (metric.clone(), 1.0),
-        Objective::Maximize(metric) => (metric.clone(), -1.0),
-    };
-    let count = usize::try_from(params.keep).unwrap_or(usize::MAX);
-    let best = Mutex::new(Vec::<f64>::new());
-    Arc::new(move |metrics| {
-        let Some(value) = metrics.get(&metric).map(|value| sign * value) else { return false };
-        let mut best = best.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = best.partition_point(|other| *other <= value);
-        // Equal values are kept: which of them is best, the study decides.
-        let is_kept = place < count || best.get(count - 1).is_some_and(|worst| value <= *worst);
-        best.insert(place, value);
-        best.truncate(count);
-        is_kept
-    })
 }

@@ -4,28 +4,25 @@
 //! [`run_command`] on the loop's runtime. Both speak only through [`Message`]s.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 use tracing::Instrument;
 
+use super::check::Check;
+use super::listener::Listener;
 use super::process::{self, Cancel};
 use crate::data::Format;
 use crate::fingerprint::{Digest, Fingerprint, Manifest};
 use crate::freshness::{Found, look_up};
 use crate::schedule::TaskId;
 use crate::stage::command::{Launch, Paths};
-use crate::stage::{self, Context, Failure, Finished, OutputSpec, Params, Progress, Stop};
+use crate::stage::{self, Context, Failure, Finished, OutputSpec, Params, Stop};
 use crate::store::{Entry, Store, StoreError, files, lock};
-use crate::study::{Curve, CurvePoint, StopRule};
-
-/// Progress is passed on at most this often for a task.
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+use crate::study::{Curve, StopRule};
 
 /// What a worker tells the loop.
 #[derive(Debug)]
@@ -41,7 +38,7 @@ pub enum Message {
     /// The other process that ran the action has ended.
     Free { task: TaskId },
     /// A check ended.
-    Checked { task: TaskId, check: Box<super::Check> },
+    Checked { task: TaskId, check: Box<Check> },
     /// A finished stage's artifacts were placed.
     Placed(Result<Vec<crate::store::artifacts::Placed>, StoreError>),
 }
@@ -347,85 +344,4 @@ fn panicked_text(text: String) -> Stop {
     Failure::new(format!("it panicked: {text}"))
         .help("this is a bug of runner: please report it")
         .into()
-}
-
-/// Hears what a running kind says, passes it on, and answers whether to go on.
-struct Listener {
-    task: TaskId,
-    sender: UnboundedSender<Message>,
-    cancel: watch::Receiver<Cancel>,
-    stop_rule: StopRule,
-    state: Mutex<Heard>,
-}
-
-#[derive(Default)]
-struct Heard {
-    curve: Curve,
-    passed_on: Option<Instant>,
-}
-
-impl Listener {
-    fn new(job: &Job) -> Listener {
-        Listener {
-            task: job.task,
-            sender: job.sender.clone(),
-            cancel: job.cancel.clone(),
-            stop_rule: job.stop_rule.clone(),
-            state: Mutex::default(),
-        }
-    }
-
-    fn heard(&self) -> std::sync::MutexGuard<'_, Heard> {
-        // A panicking kind leaves a curve that is at worst short.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn curve(&self) -> Curve {
-        self.heard().curve.clone()
-    }
-
-    fn into_curve(self) -> Curve {
-        self.state.into_inner().unwrap_or_else(PoisonError::into_inner).curve
-    }
-
-    fn is_cancelled(&self) -> bool {
-        *self.cancel.borrow() != Cancel::None
-    }
-
-    fn send(&self, message: Message) {
-        // The loop listens as long as a worker lives; at a second Ctrl-C nobody does.
-        let _ = self.sender.send(message);
-    }
-}
-
-impl Progress for Listener {
-    fn count(&self, unit: &'static str, done: u64, total: u64) -> ControlFlow<()> {
-        let mut heard = self.heard();
-        let is_due = heard.passed_on.is_none_or(|last| last.elapsed() >= PROGRESS_INTERVAL);
-        if is_due || done == total {
-            heard.passed_on = Some(Instant::now());
-            self.send(Message::Progress { task: self.task, unit, done, total });
-        }
-        if self.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
-
-    fn step(&self, step: u64, metrics: &BTreeMap<String, f64>) -> ControlFlow<Stop> {
-        let mut heard = self.heard();
-        // JSON has no NaN: a curve holds only what can be read back.
-        let finite = metrics.iter().filter(|(_, value)| value.is_finite());
-        let metrics: BTreeMap<String, f64> = finite.map(|(name, v)| (name.clone(), *v)).collect();
-        heard.curve.points.push(CurvePoint { step, metrics: metrics.clone() });
-        self.send(Message::Step { task: self.task, step, metrics });
-        if self.stop_rule.as_ref().is_some_and(|stops| stops(&heard.curve.points)) {
-            return ControlFlow::Break(Stop::Pruned);
-        }
-        if self.is_cancelled() {
-            return ControlFlow::Break(Stop::Cancelled);
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn warn(&self, message: String) {
-        self.send(Message::Warning { task: self.task, message });
-    }
 }

@@ -1,0 +1,130 @@
+//! Starting a checked task: a thread for a built-in kind, a process for a command, a study for a
+//! tune.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::worker::{self, InputFile, Job, Message};
+use super::{Run, StageTask, Task};
+use crate::event::Event;
+use crate::fingerprint::{Digest, Manifest};
+use crate::freshness::InputDigests;
+use crate::pipeline::{Source, Stage};
+use crate::schedule::TaskId;
+use crate::stage::{Params, StageKind};
+
+impl Run<'_> {
+    pub(super) fn start(&mut self, id: TaskId, slots: usize) {
+        match &mut self.tasks[id.index()] {
+            Task::Trial(trial) => {
+                trial.started = Instant::now();
+                let event = Event::TrialStarted {
+                    stage: trial.stage.name.clone(),
+                    number: trial.number,
+                    params: trial.point.clone(),
+                };
+                let (tune, params) = (trial.tune, trial.params.clone());
+                let manifest = trial.manifest.clone();
+                let (rule, keep) = (trial.stop_rule.clone(), trial.keep.clone());
+                let outputs = trial.outputs.clone();
+                self.say(&event);
+                let mut job = self.job(id, tune, params, manifest, slots);
+                job.outputs = outputs;
+                job.stop_rule = rule;
+                job.keep = keep;
+                self.work(job);
+            }
+            Task::Stage(task) => {
+                task.started = Instant::now();
+                let (stage, reasons) = (Arc::clone(&task.stage), task.reasons.clone());
+                // Only a checked task is started, and the check leaves its manifest.
+                let manifest = task.manifest.clone().expect("a started stage was checked");
+                let (name, kind) = (stage.name.clone(), stage.kind());
+                self.say(&Event::StageStarted { stage: name, kind, reasons });
+                match stage.kind() {
+                    StageKind::Tune => self.start_study(id, &manifest),
+                    _ => {
+                        let job = self.job(id, id, stage.params.clone(), manifest, slots);
+                        self.work(job);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes the job of a task: a stage's own, or that of a trial of the stage `of`.
+    fn job(
+        &self,
+        task: TaskId,
+        of: TaskId,
+        params: Params,
+        manifest: Manifest,
+        threads: usize,
+    ) -> Job {
+        let Task::Stage(StageTask { stage, digests, .. }) = &self.tasks[of.index()] else {
+            unreachable!("trials belong to a stage");
+        };
+        let fingerprint = manifest.fingerprint();
+        let title = match &self.tasks[task.index()] {
+            Task::Stage(task) => task.stage.name.clone(),
+            Task::Trial(trial) => format!("{} trial {}", trial.stage.name, trial.number),
+        };
+        Job {
+            task,
+            title,
+            outputs: stage.outputs.clone(),
+            threads,
+            force: self.is_forced(stage, fingerprint),
+            inputs: self.input_files(stage, digests),
+            params,
+            manifest,
+            fingerprint,
+            stop_rule: None,
+            keep: None,
+            root: self.root.clone(),
+            store: Arc::clone(&self.store),
+            sender: self.sender.clone(),
+            cancel: self.cancel.subscribe(),
+        }
+    }
+
+    fn input_files(&self, stage: &Stage, digests: &InputDigests) -> BTreeMap<String, InputFile> {
+        let file = |(name, digest): (&String, &Digest)| {
+            let input = &stage.inputs[name];
+            let (path, named) = match &input.from {
+                Source::File(file) => (self.root.join(file), file.clone()),
+                Source::Output { stage, output } => {
+                    (self.store.blob_path(*digest), self.output_file(stage, output))
+                }
+            };
+            let extension = named.extension().and_then(|ending| ending.to_str()).unwrap_or("bin");
+            let extension = extension.to_owned();
+            (name.clone(), InputFile { path, digest: *digest, format: input.format, extension })
+        };
+        digests.iter().map(file).collect()
+    }
+
+    fn output_file(&self, stage: &str, output: &str) -> PathBuf {
+        let stage = self.pipeline.stages.get(stage);
+        let spec = stage.and_then(|stage| stage.outputs.iter().find(|spec| spec.name == output));
+        spec.map(|spec| PathBuf::from(&spec.file)).unwrap_or_default()
+    }
+
+    /// Hands a job to a thread, or a command to a process.
+    fn work(&mut self, job: Job) {
+        let task = job.task;
+        if job.params.kind() == StageKind::Command {
+            self.awaited += 1;
+            let sender = self.sender.clone();
+            tokio::spawn(async move {
+                let end = worker::run_command(job).await;
+                // The loop listens until nothing is awaited.
+                let _ = sender.send(Message::Ended { task, end });
+            });
+        } else {
+            self.spawn(move || Message::Ended { task, end: worker::run(&job) });
+        }
+    }
+}

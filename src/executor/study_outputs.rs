@@ -1,0 +1,89 @@
+//! The outputs of a study: what its trials leave in the store, and the tune stage's own entry.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::tuning::StudyRun;
+use super::worker::Keep;
+use crate::fingerprint::Fingerprint;
+use crate::stage::tune::{self, TrialRecord};
+use crate::stage::{Failure, Params};
+use crate::store::{Entry, Store, StoreError, files, lock};
+use crate::study::{Curve, Objective};
+
+impl StudyRun {
+    pub(super) fn record(&mut self, number: u64, metrics: BTreeMap<String, f64>, curve: &Curve) {
+        let fingerprint = self.fingerprints.get(&number).map(Fingerprint::to_string);
+        self.records.push(TrialRecord {
+            number,
+            metrics,
+            steps: curve.points.last().map_or(0, |point| point.step),
+            fingerprint: fingerprint.unwrap_or_default(),
+        });
+    }
+
+    /// Writes the tune's entry: the best trial's outputs, the table of trials, the best params; and
+    /// drops the outputs of the trials that are not kept.
+    pub(super) fn write(mut self, store: &Store, best: Entry) -> Result<Entry, Failure> {
+        let failed = |error: StoreError| Failure::new(error.to_string());
+        let fingerprint = self.manifest.fingerprint();
+        let folder = store.work_path(fingerprint);
+        files::fresh_folder(&folder).map_err(failed)?;
+        self.records.sort_by_key(|record| record.number);
+        tune::write_outputs(&folder, &self.study, &self.records)?;
+        let publish = lock::shared(&store.path("locks/publish")).map_err(failed)?;
+        let mut outputs = best.outputs;
+        for spec in tune::own_outputs() {
+            let blob = store.put_blob(&folder.join(&spec.file)).map_err(failed)?;
+            outputs.insert(spec.name, blob);
+        }
+        outputs.values_mut().for_each(|blob| blob.dropped = false);
+        let entry = Entry {
+            manifest: self.manifest.clone(),
+            outputs,
+            metrics: best.metrics,
+            curve: Curve::default(),
+            failure: None,
+        };
+        store.put_entry(&entry).map_err(failed)?;
+        drop(publish);
+        let _ = files::remove_folder(&folder);
+        self.drop_others(store).map_err(failed)?;
+        Ok(entry)
+    }
+
+    /// Drops the outputs of all trials but the best `keep`, and but the base's own action.
+    fn drop_others(&self, store: &Store) -> Result<(), StoreError> {
+        let Params::Tune(params) = &self.stage.params else { return Ok(()) };
+        let kept = self.study.ranked();
+        let kept = kept.iter().take(usize::try_from(params.keep).unwrap_or(usize::MAX));
+        let mut kept: Vec<Fingerprint> =
+            kept.map(|trial| self.fingerprints[&trial.number]).collect();
+        kept.extend(self.manifest.base.as_ref().map(|base| base.fingerprint()));
+        let others = self.fingerprints.values().filter(|one| !kept.contains(one));
+        store.drop_outputs(&others.copied().collect::<Vec<_>>())
+    }
+}
+
+/// Makes the judge of which finished trials are among the best `keep` so far.
+///
+/// Only what is stored depends on it, never a result: the outputs of the others would be dropped at
+/// the study's end all the same, and meanwhile they would fill the disk.
+pub(super) fn keep_best(params: &tune::Params) -> Keep {
+    let (metric, sign) = match &params.objective {
+        Objective::Minimize(metric) => (metric.clone(), 1.0),
+        Objective::Maximize(metric) => (metric.clone(), -1.0),
+    };
+    let count = usize::try_from(params.keep).unwrap_or(usize::MAX);
+    let best = Mutex::new(Vec::<f64>::new());
+    Arc::new(move |metrics| {
+        let Some(value) = metrics.get(&metric).map(|value| sign * value) else { return false };
+        let mut best = best.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = best.partition_point(|other| *other <= value);
+        // Equal values are kept: which of them is best, the study decides.
+        let is_kept = place < count || best.get(count - 1).is_some_and(|worst| value <= *worst);
+        best.insert(place, value);
+        best.truncate(count);
+        is_kept
+    })
+}

@@ -1,0 +1,87 @@
+//! One trial as a task, and what the store has of it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::check::Check;
+use super::worker::{self, Keep};
+use crate::fingerprint::{Fingerprint, Manifest};
+use crate::freshness;
+use crate::pipeline::Stage;
+use crate::schedule::TaskId;
+use crate::stage::{OutputSpec, Params};
+use crate::store::{Entry, Store, files};
+use crate::study::{Curve, Point, StopRule};
+
+/// One trial as a task.
+pub(super) struct Trial {
+    pub(super) tune: TaskId,
+    pub(super) stage: Arc<Stage>,
+    pub(super) number: u64,
+    pub(super) point: Point,
+    pub(super) params: Params,
+    pub(super) manifest: Manifest,
+    pub(super) fingerprint: Fingerprint,
+    pub(super) outputs: Vec<OutputSpec>,
+    pub(super) stop_rule: StopRule,
+    pub(super) keep: Option<Keep>,
+    pub(super) started: Instant,
+    /// Whether it runs only to have the best trial's outputs again.
+    pub(super) rebuild: bool,
+}
+
+/// What the store has of a trial.
+#[derive(Debug)]
+pub(super) enum TrialCheck {
+    /// Its action ran to its end, or fails whenever it runs.
+    Ended(Box<Entry>),
+    /// As far as the action ran, this study stops it.
+    Pruned(Curve),
+    /// Too little: it must run.
+    Run,
+}
+
+impl Trial {
+    /// Looks on a blocking thread for what the store has.
+    pub(super) fn check(
+        &self,
+        store: Arc<Store>,
+        forced: bool,
+    ) -> Box<dyn FnOnce() -> Check + Send> {
+        let (manifest, rule) = (self.manifest.clone(), self.stop_rule.clone());
+        let rebuild = self.rebuild;
+        Box::new(move || {
+            Check::Trial(match (forced, rebuild) {
+                (true, _) => TrialCheck::Run,
+                (false, true) => match freshness::look_up(&manifest, &store) {
+                    freshness::Found::Fresh(entry) => TrialCheck::Ended(entry),
+                    _ => TrialCheck::Run,
+                },
+                (false, false) => look_up_trial(&manifest, &rule, &store),
+            })
+        })
+    }
+}
+
+/// Looks for a trial's result: a whole entry, or the curve of an action that was pruned.
+fn look_up_trial(manifest: &Manifest, rule: &StopRule, store: &Store) -> TrialCheck {
+    let fingerprint = manifest.fingerprint();
+    if let Some(entry) = store.entry(fingerprint) {
+        return match pruned_part(&entry.curve, rule) {
+            Some(curve) => TrialCheck::Pruned(curve),
+            None => TrialCheck::Ended(Box::new(entry)),
+        };
+    }
+    let partial = files::read_sealed::<Curve>(&worker::partial_curve_path(store, fingerprint));
+    match partial.and_then(|curve| pruned_part(&curve, rule)) {
+        Some(curve) => TrialCheck::Pruned(curve),
+        None => TrialCheck::Run,
+    }
+}
+
+/// Gives the part of a stored curve after which a study stops the trial.
+fn pruned_part(curve: &Curve, rule: &StopRule) -> Option<Curve> {
+    let stops = rule.as_ref()?;
+    let end = (1..=curve.points.len()).find(|end| stops(&curve.points[..*end]))?;
+    Some(Curve { points: curve.points[..end].to_vec() })
+}
