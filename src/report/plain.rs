@@ -12,6 +12,9 @@ use crate::event::{Event, TrialOutcome};
 /// The time between two lines of a stage's progress.
 const GAP: Duration = Duration::from_secs(3);
 
+/// Characters of the reason why a stage starts; `runner why` says all of it.
+const WHY: usize = 120;
+
 /// Prints plain lines.
 pub struct Plain<W> {
     printer: Printer<W>,
@@ -74,7 +77,7 @@ impl Lines {
             }
             Event::StageStarted { stage, reasons, .. } => {
                 self.progress.note(stage, now);
-                let why = text::reasons(reasons);
+                let why = text::clip(&text::reasons(reasons), WHY);
                 let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
                 self.opening.take().into_iter().chain([format!("{stage}: started{why}")]).collect()
             }

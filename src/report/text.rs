@@ -100,8 +100,11 @@ fn is_whole(number: &Value) -> bool {
     number.is_i64() || number.is_u64()
 }
 
-/// Writes a duration: `0.42 s`, `31.2 s`, `1 m 02 s`, `2 h 05 m`.
+/// Writes a duration: `0.004 s`, `0.42 s`, `31.2 s`, `1 m 02 s`, `2 h 05 m`.
 pub fn duration(seconds: f64) -> String {
+    if seconds < 0.0095 {
+        return format!("{seconds:.3} s");
+    }
     if seconds < 9.995 {
         return format!("{seconds:.2} s");
     }
@@ -181,12 +184,13 @@ mod tests {
 
     #[test]
     fn durations_have_the_unit_that_fits() {
-        let texts = [0.0, 0.4213, 9.994, 9.996, 59.94, 59.96, 62.1, 3599.6, 7530.0].map(duration);
+        let texts = [0.0042, 0.0096, 0.4213, 9.994, 9.996, 59.94, 59.96, 62.1, 3599.6, 7530.0]
+            .map(duration);
         assert_eq!(
             texts,
             [
-                "0.00 s", "0.42 s", "9.99 s", "10.0 s", "59.9 s", "1 m 00 s", "1 m 02 s",
-                "1 h 00 m", "2 h 05 m"
+                "0.004 s", "0.01 s", "0.42 s", "9.99 s", "10.0 s", "59.9 s", "1 m 00 s",
+                "1 m 02 s", "1 h 00 m", "2 h 05 m"
             ]
         );
     }
