@@ -289,6 +289,8 @@ impl<'r> Run<'r> {
             }
         };
         self.end_unstarted(ended);
+        // It may have been the last trial that a study waited for.
+        self.close_studies();
     }
 
     fn is_forced(&self, stage: &Stage, fingerprint: Fingerprint) -> bool {
