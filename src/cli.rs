@@ -165,6 +165,8 @@ pub struct Session<'a> {
     pub out: &'a mut dyn Write,
     /// Standard error: messages.
     pub err: &'a mut dyn Write,
+    /// When to use colours.
+    pub color: clap::ColorChoice,
     /// How standard output may look.
     pub out_look: Look,
     /// How standard error may look.
@@ -247,8 +249,14 @@ pub fn main(
         Err(error) => return unparsed(&error, out, err),
     };
     let looks = terminal::looks(arguments.global.color);
-    let mut session =
-        Session { root: PathBuf::new(), out, err, out_look: looks.out, err_look: looks.err };
+    let mut session = Session {
+        root: PathBuf::new(),
+        out,
+        err,
+        color: arguments.global.color,
+        out_look: looks.out,
+        err_look: looks.err,
+    };
     match dispatch(&arguments, &mut session) {
         Ok(exit) => exit,
         Err(error) => session.report(&error),

@@ -47,13 +47,8 @@ pub enum Format {
     Json,
 }
 
-/// Makes the reporter for a format, for the standard streams as they are.
-pub fn reporter(format: Format) -> Box<dyn Reporter + Send> {
-    coloured_reporter(format, ColorChoice::Auto)
-}
-
 /// Makes the reporter for a format, with colours or without.
-pub fn coloured_reporter(format: Format, colour: ColorChoice) -> Box<dyn Reporter + Send> {
+pub fn reporter(format: Format, colour: ColorChoice) -> Box<dyn Reporter + Send> {
     let terminal = io::stderr().is_terminal() && !dumb();
     let out = is_coloured(&io::stdout(), colour);
     let err = is_coloured(&io::stderr(), colour);

@@ -222,6 +222,7 @@ fn a_failure_says_why_and_what_was_skipped() {
     let log = log
         .trim_matches(|letter: char| !letter.is_alphanumeric() && letter != '.' && letter != '/');
     assert!(fs::read_to_string(project.root().join(log)).unwrap().contains("the reason"));
+    let project = Project::new().file("failing.yaml", FAILING);
     // Which of two independent stages is looked at first is left open.
     let mut lines = run(&project, &["failing.yaml", "--keep-going"]);
     lines.sort();

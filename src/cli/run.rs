@@ -50,7 +50,7 @@ pub fn run(arguments: &Run, session: &mut Session<'_>) -> Result<Exit, Error> {
         keep_going: arguments.keep_going,
         force: if arguments.force { forced.collect() } else { HashSet::new() },
     };
-    let mut reporter = report::reporter(arguments.format);
+    let mut reporter = report::reporter(arguments.format, session.color);
     let outcome = executor::run(&plan, &session.root, &options, &mut |event| reporter.event(event))
         .map_err(|error| Error::internal(error.to_string()))?;
     Ok(match outcome {

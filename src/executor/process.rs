@@ -274,6 +274,11 @@ fn failure(launch: &Launch, status: ExitStatus, log: &Path) -> Failure {
         _ => None,
     }
     .map(str::to_owned);
+    with_log(failure, log)
+}
+
+/// Adds the place of a log and its last lines to a failure.
+pub fn with_log(mut failure: Failure, log: &Path) -> Failure {
     failure.log_tail = log::last_lines(log);
     failure.log = Some(log.to_owned());
     failure

@@ -236,9 +236,12 @@ fn link_blob(folder: &Path, name: &str, input: &InputFile, blob: &Path) -> Resul
 
 fn command_result(job: &Job) -> Result<Finished, Stop> {
     let Params::Command(params) = &job.params else { unreachable!("only a command ends as one") };
+    // What the program said may tell why an output is missing.
+    let with_log =
+        |failure: Failure| process::with_log(failure, &job.store.log_path(job.fingerprint));
+    let files = process::collect(&outputs_folder(job), &job.outputs).map_err(with_log)?;
     let Some(output) = &params.metrics else { return Ok(Finished::default()) };
-    let file = &params.outputs[output];
-    let metrics = process::read_metrics(&outputs_folder(job).join(file))?;
+    let metrics = process::read_metrics(&files[output]).map_err(with_log)?;
     Ok(Finished { metrics })
 }
 
