@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
-use runner::data::window::{Keys, WindowSpec, Windows};
+use runner::data::window::{WindowSpec, Windows};
 use runner::data::{TimeColumn, TimeUnit, table};
 use runner::model::trainer::{self, Listener, State, TrainConfig};
 use runner::model::{Loss, Network, Optimizer, Schedule};
@@ -77,11 +77,16 @@ fn windows(path: &Path, window: usize, count: usize) -> Windows {
     columns.push(("time".to_owned(), Arc::new(times)));
     let batch = RecordBatch::try_from_iter(columns).expect("columns of one length");
     table::write(path, batch.schema(), [Ok(batch)]).expect("a table in the temporary folder");
-    let target = "c0".to_owned();
-    let spec = WindowSpec { target, features: None, window, horizon: 0, target_history: true };
-    let time = TimeColumn { column: "time".to_owned(), unit: TimeUnit::S };
-    let keys = Keys { series: None, time };
-    Windows::read(path, &spec, &keys).expect("the table just written")
+    let spec = WindowSpec {
+        series: None,
+        time: TimeColumn { column: "time".to_owned(), unit: TimeUnit::Us },
+        target: "c0".to_owned(),
+        features: None,
+        window,
+        horizon: 0,
+        target_history: true,
+    };
+    Windows::read(path, &spec).expect("the table just written")
 }
 
 /// Takes the time of each epoch, as milliseconds a step.

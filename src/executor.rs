@@ -1,7 +1,7 @@
 //! The only scheduling loop: it owns all state of a run, and workers send it messages.
 //!
 //! ```text
-//! Schedule::next ──> Check: hash inputs, look in the store ──┐
+//! Schedule::next_step ──> Check: hash inputs, look in the store ──┐
 //!        ▲     └───> Start: a worker thread, a process,      │ Message
 //!        │                  or a study                       ▼
 //!        └────────────── what ended <───────────────── Run::handle ──> Event ──> reporter, history
@@ -75,6 +75,7 @@ pub fn run(
     options: &Options,
     emit: &mut dyn FnMut(&Event),
 ) -> Result<RunOutcome, ExecutorError> {
+    let _span = tracing::info_span!("run", pipeline = plan.pipeline.name).entered();
     let store = Arc::new(Store::open(&root.join(".runner")));
     store.create()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -229,7 +230,7 @@ impl<'r> Run<'r> {
 
     /// Does all that the schedule allows now.
     fn dispatch(&mut self) {
-        while let Some(step) = self.schedule.next() {
+        while let Some(step) = self.schedule.next_step() {
             match step {
                 Step::Check(task) => self.check(task),
                 Step::Start { task, slots } => self.start(task, slots),
@@ -293,7 +294,11 @@ impl<'r> Run<'r> {
                 Box::new(move || check_stage(&pipeline, &stage, &root, &store, &known))
             }
         };
-        self.spawn(move || Message::Checked { task, check: Box::new(work()) });
+        let title = self.stage_name(task);
+        self.spawn(move || {
+            let _span = tracing::debug_span!("check", title).entered();
+            Message::Checked { task, check: Box::new(work()) }
+        });
     }
 
     /// Gives the digests of the outputs that a stage reads.
@@ -419,8 +424,13 @@ impl<'r> Run<'r> {
             unreachable!("trials belong to a stage");
         };
         let fingerprint = manifest.fingerprint();
+        let title = match &self.tasks[task.index()] {
+            Task::Stage(task) => task.stage.name.clone(),
+            Task::Trial(trial) => format!("{} trial {}", trial.stage.name, trial.number),
+        };
         Job {
             task,
+            title,
             outputs: stage.outputs.clone(),
             threads,
             force: self.is_forced(stage, fingerprint),
@@ -483,7 +493,8 @@ impl<'r> Run<'r> {
     fn spawn(&mut self, work: impl FnOnce() -> Message + Send + 'static) {
         self.awaited += 1;
         let sender = self.sender.clone();
-        tokio::task::spawn_blocking(move || sender.send(work()));
+        // The loop listens until nothing is awaited.
+        tokio::task::spawn_blocking(move || drop(sender.send(work())));
     }
 
     fn ended(&mut self, id: TaskId, end: End) {

@@ -1,7 +1,7 @@
 //! What identifies an action, and why one is not fresh: hash and explanation from one walk.
 //!
 //! An action is a kind with its params and the content of its inputs. Its [`Manifest`] names every
-//! field that may decide the result, and [`Manifest::fields`] walks them once: the
+//! field that may decide the result, and `Manifest::fields` walks them once: the
 //! [`Fingerprint`] hashes what the walk gives, and [`Manifest::differences`] compares two walks.
 //!
 //! | tracked | not tracked |

@@ -16,15 +16,15 @@ pub mod study;
 pub mod plot;
 pub mod stage;
 
-pub mod event;
-pub mod executor;
-pub mod fingerprint;
-pub mod freshness;
-pub mod history;
 pub mod pipeline;
 pub mod plan;
-pub mod schedule;
+pub mod fingerprint;
+pub mod event;
 pub mod store;
+pub mod history;
+pub mod freshness;
+pub mod schedule;
+pub mod executor;
 
-pub mod cli;
 pub mod report;
+pub mod cli;

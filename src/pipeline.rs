@@ -237,3 +237,6 @@ pub struct Options {
     /// Labels of the user's.
     pub tags: Vec<String>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,9 +13,10 @@
 //! A reader that goes away (`runner run … | head`) ends the showing, not the run.
 
 use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use clap::ValueEnum;
+use clap::{ColorChoice, ValueEnum};
 
 use crate::event::Event;
 
@@ -48,24 +49,41 @@ pub enum Format {
 
 /// Makes the reporter for a format, for the standard streams as they are.
 pub fn reporter(format: Format) -> Box<dyn Reporter + Send> {
+    coloured_reporter(format, ColorChoice::Auto)
+}
+
+/// Makes the reporter for a format, with colours or without.
+pub fn coloured_reporter(format: Format, colour: ColorChoice) -> Box<dyn Reporter + Send> {
     let terminal = io::stderr().is_terminal() && !dumb();
+    let out = is_coloured(&io::stdout(), colour);
+    let err = is_coloured(&io::stderr(), colour);
     match format {
-        Format::Auto if terminal => Box::new(bars::Bars::new()),
-        Format::Bars => Box::new(bars::Bars::new()),
-        Format::Auto | Format::Plain => Box::new(plain::Plain::new(io::stdout())),
+        Format::Auto if terminal => Box::new(bars::Bars::new(out, err)),
+        Format::Bars => Box::new(bars::Bars::new(out, err)),
+        Format::Auto | Format::Plain => Box::new(plain::Plain::new(io::stdout(), out)),
         Format::Json => Box::new(json::Json::new(io::stdout())),
     }
 }
 
-/// Tells whether a stream may be written to in colour (<https://no-color.org>).
-fn colour(stream: &impl IsTerminal) -> bool {
+/// Tells whether a stream is to be written to in colour (<https://no-color.org>).
+fn is_coloured(stream: &impl IsTerminal, colour: ColorChoice) -> bool {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    stream.is_terminal() && !set("NO_COLOR") && !dumb()
+    match colour {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => stream.is_terminal() && !set("NO_COLOR") && !dumb(),
+    }
 }
 
 /// Tells whether the terminal knows no control sequences.
 fn dumb() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
+/// Gives the folder to which paths are shown relative: the working directory. Without one, they are
+/// shown whole.
+fn base() -> PathBuf {
+    std::env::current_dir().unwrap_or_default()
 }
 
 /// Writes lines until the reader goes away.

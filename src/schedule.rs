@@ -11,7 +11,7 @@
 //!                               checked again when that one has ended
 //! ```
 //!
-//! Every change goes through [`Schedule::set`]. A failed stage stops new work, or with
+//! Every change goes through `Schedule::set`. A failed stage stops new work, or with
 //! `keep_going` skips its descendants; a failed trial stops nothing.
 
 use std::collections::BTreeSet;
@@ -136,7 +136,7 @@ impl Schedule {
     }
 
     /// Gives the next thing to do; `None` until something else ends.
-    pub fn next(&mut self) -> Option<Step> {
+    pub fn next_step(&mut self) -> Option<Step> {
         if self.closing.is_some() {
             return None;
         }

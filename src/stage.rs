@@ -222,8 +222,7 @@ impl Params {
         }
     }
 
-    /// Gives the outputs of a stage with these params. A tune's are its base's and its own, so it
-    /// is asked with [`tune::outputs`].
+    /// Gives the outputs of a stage with these params; of a tune, those beside its base's.
     pub fn outputs(&self) -> Vec<OutputSpec> {
         match self {
             Params::Generate(params) => params.outputs(),

@@ -473,12 +473,15 @@ fn a_command_declares_what_it_names() {
     );
     let output = project.run(&["check", "p.yaml"]).expect(2);
     for part in [
-        "warning: stage `a` reads `script.py`, which it does not declare",
-        "add an input `{ file: script.py }`",
-        "error: stage `a` has no `inputs.dat`",
-        "error: stage `a` has no `with.lr`",
-        "error: the output `out` cannot be the file `sub/out.txt`",
-        "error: `metrics` of stage `a` is no output of it",
+        "warning: stage `a`: the command names `script.py`, which is no input",
+        "╭─[p.yaml:6:22]",
+        "error: stage `a`: `${inputs.dat}` names an input that the stage does not have",
+        "╭─[p.yaml:6:44]",
+        "did you mean `data`?",
+        "error: stage `a`: `${with.lr}` names a parameter that the stage does not have",
+        "error: stage `a`: output `out` has `sub/out.txt`, which is no plain file name",
+        "╭─[p.yaml:7:23]",
+        "error: stage `a`: `metrics` names `score`, which is no output",
         "p.yaml: 4 errors and 1 warning; nothing was run",
     ] {
         assert!(output.stderr.contains(part), "{part:?} in\n{}", output.stderr);

@@ -300,6 +300,16 @@ fn more_trials_run_only_the_new_ones() {
 }
 
 #[test]
+fn a_failure_elsewhere_ends_a_running_study() {
+    let bad = "  bad:\n    kind: command\n    params: { run: 'sleep 0.2; exit 1' }\n";
+    let project = Project::new().file("tune.yaml", format!("{TUNE}{bad}"));
+    let arguments = ["run", "tune.yaml", "--format", "json", "--jobs", "2", "--set", "pause=0.3"];
+    let output = Output::of(project.command(&arguments).env("COUNT", "/dev/null")).expect(1);
+    let lines = events(&output);
+    assert!(lines.contains(&"tune cancelled never_ran".to_owned()), "{lines:?}");
+}
+
+#[test]
 fn a_studys_trials_do_not_depend_on_the_number_of_slots() {
     let trials = |jobs| {
         let project = tune();

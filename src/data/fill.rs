@@ -174,7 +174,10 @@ mod tests {
         }
     }
 
-    fn raw(rows: &[(u8, Option<f64>, Option<bool>, Option<&'static str>)]) -> RecordBatch {
+    /// A row's series, `x`, `flag` and `c`.
+    type Row = (u8, Option<f64>, Option<bool>, Option<&'static str>);
+
+    fn raw(rows: &[Row]) -> RecordBatch {
         let ids = StringArray::from_iter_values(rows.iter().map(|row| format!("f{}", row.0)));
         let times = Int64Array::from_iter_values(0..rows.len() as i64);
         let columns: [(&str, ArrayRef); 5] = [

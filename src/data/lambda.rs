@@ -5,12 +5,12 @@
 //! interval. Where the functions do not divide the rows, the last interval is cut short: the first
 //! functions have one row more than the others.
 //!
-//! There are two profiles. [`uniform`] draws each value alone, so that nothing can be learned.
-//! [`workload`] simulates a system and tells its model in equations. A second table, `truth`, gives
+//! There are two profiles. `uniform` draws each value alone, so that nothing can be learned.
+//! `workload` simulates a system; `workload.rs` tells its model in equations. A second table, `truth`, gives
 //! for each row the mean of `ResponseTime` given the row's other columns and all that is hidden:
 //! what is left is noise, which no model can beat.
 //!
-//! Every row is made from its number alone (see [`draws`]), so rows can be made in any pieces, on
+//! Every row is made from its number alone (see `draws.rs`), so rows can be made in any pieces, on
 //! any threads, and are the same. Knows nothing of stages; what a reader will do with the columns
 //! is not its business.
 

@@ -71,7 +71,7 @@ pub fn unix_seconds(column: &ArrayRef, time: &TimeColumn) -> Result<Vec<f64>, Da
     Ok(micros.values().iter().map(|micros| *micros as f64 / SECOND as f64).collect())
 }
 
-/// Gives the field and the values of a time column as preprocessed tables hold it: text becomes
+/// Gives the values of a time column as preprocessed tables hold them: text becomes
 /// timestamps in milliseconds, in UTC; all else stays as it is.
 pub(super) fn stored(column: &ArrayRef, micros: &Int64Array) -> Result<ArrayRef, DataError> {
     if !stored_as_timestamp(column.data_type()) {

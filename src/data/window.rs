@@ -22,25 +22,19 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
-use serde::Deserialize;
 
 use super::{DataError, TimeColumn, table, time};
 
-/// The key columns of a split, as its transform names them.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct Keys {
-    /// The column that names a row's series; without it all rows are one series.
-    pub series: Option<String>,
-    /// The column that says when a row was.
-    pub time: TimeColumn,
-}
-
 /// How a table becomes windows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct WindowSpec {
+    /// The key column that names a row's series; without one all rows are one series.
+    pub series: Option<String>,
+    /// The key column that says when a row was.
+    pub time: TimeColumn,
     /// The column to predict.
     pub target: String,
     /// The feature columns in order; unless given, all but the keys and the target.
@@ -77,17 +71,17 @@ impl Windows {
     ///
     /// [`DataError`] where the file cannot be read, a column is absent or not a number, or a value
     /// is missing or not finite.
-    pub fn read(path: &Path, spec: &WindowSpec, keys: &Keys) -> Result<Windows, DataError> {
+    pub fn read(path: &Path, spec: &WindowSpec) -> Result<Windows, DataError> {
         let schema = table::schema(path)?;
         let there: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        let features = features(spec, keys, &there)?;
+        let features = features(spec, &there)?;
         let mut columns: Vec<&str> = features.iter().map(String::as_str).collect();
         columns.push(&spec.target);
+        columns.push(&spec.time.column);
+        columns.extend(spec.series.as_deref());
         let mut raw = Raw::default();
-        columns.push(&keys.time.column);
-        columns.extend(keys.series.as_deref());
         for batch in table::batches(path, Some(&columns))? {
-            raw.add(&batch?, features.len() + 1, keys)?;
+            raw.add(&batch?, features.len() + 1, &spec.time)?;
         }
         Ok(raw.into_windows(spec, features))
     }
@@ -176,8 +170,8 @@ impl Windows {
 }
 
 /// Resolves the feature columns and checks them and the target against those that are there.
-fn features(spec: &WindowSpec, keys: &Keys, there: &[&str]) -> Result<Vec<String>, DataError> {
-    let is_key = |name: &str| name == keys.time.column || Some(name) == keys.series.as_deref();
+fn features(spec: &WindowSpec, there: &[&str]) -> Result<Vec<String>, DataError> {
+    let is_key = |name: &str| name == spec.time.column || spec.series.as_deref() == Some(name);
     let offered = || there.iter().copied().filter(|name| !is_key(name));
     if !offered().any(|name| name == spec.target) {
         return Err(DataError::absent(&spec.target, offered()));
@@ -211,9 +205,14 @@ struct Raw {
 }
 
 impl Raw {
-    /// Adds a batch whose first `width` columns are numbers, followed by the time and, where there is one,
-    /// the series.
-    fn add(&mut self, batch: &RecordBatch, width: usize, keys: &Keys) -> Result<(), DataError> {
+    /// Adds a batch whose first `width` columns are numbers, followed by the time and, where there
+    /// is one, the series.
+    fn add(
+        &mut self,
+        batch: &RecordBatch,
+        width: usize,
+        time: &TimeColumn,
+    ) -> Result<(), DataError> {
         let first = self.times.len();
         let (start, rows) = (self.values.len(), batch.num_rows());
         self.values.resize(start + rows * width, 0.0);
@@ -229,20 +228,19 @@ impl Raw {
                 self.values[start + row * width + index] = value;
             }
         }
-        let times = time::micros(batch.column(width), &keys.time, first as u64)?;
+        let times = time::micros(batch.column(width), time, first as u64)?;
         if let Some(row) = (0..rows).find(|&row| times.is_null(row)) {
             let row = (first + row) as u64;
-            return Err(DataError::value(row, &keys.time.column, "the time is missing"));
+            return Err(DataError::value(row, &time.column, "the time is missing"));
         }
         self.times.extend_from_slice(times.values());
-        self.add_series(batch, keys.series.is_some().then_some(width + 1))
+        self.add_series(batch.columns().get(width + 1), rows)
     }
 
-    fn add_series(&mut self, batch: &RecordBatch, column: Option<usize>) -> Result<(), DataError> {
-        let names = column.map(|column| cast(batch.column(column), &DataType::Utf8));
-        let names = names.transpose()?;
+    fn add_series(&mut self, column: Option<&ArrayRef>, rows: usize) -> Result<(), DataError> {
+        let names = column.map(|column| cast(column, &DataType::Utf8)).transpose()?;
         let names = names.as_ref().map(|names| names.as_string::<i32>());
-        for row in 0..batch.num_rows() {
+        for row in 0..rows {
             let name = names.map_or("", |names| names.value(row));
             let code = match self.codes.get(name) {
                 Some(code) => *code,
@@ -308,11 +306,7 @@ fn starts(spec: &WindowSpec, series: &[u32]) -> Vec<usize> {
 }
 
 /// Gives a column as `Float64` without a missing value.
-fn numbers(
-    batch: &RecordBatch,
-    index: usize,
-    first: usize,
-) -> Result<arrow::array::ArrayRef, DataError> {
+fn numbers(batch: &RecordBatch, index: usize, first: usize) -> Result<ArrayRef, DataError> {
     let name = batch.schema_ref().field(index).name().clone();
     let column = batch.column(index);
     if !column.data_type().is_numeric() && *column.data_type() != DataType::Boolean {

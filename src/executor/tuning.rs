@@ -134,7 +134,7 @@ impl Run<'_> {
         self.pump(id);
     }
 
-    /// Asks for as many trials as the study gives now, and finishes it where there are no more.
+    /// Asks for as many trials as the study gives now, and ends it where there are no more.
     fn pump(&mut self, id: TaskId) {
         while !self.schedule.is_closed() {
             let Some(run) = self.studies.get_mut(&id) else { return };
@@ -146,6 +146,9 @@ impl Run<'_> {
                     self.tell_failed(id, number, &point, failure, 0.0);
                 }
             }
+        }
+        if self.schedule.is_closed() {
+            return self.close_studies();
         }
         let Some(run) = self.studies.get(&id) else { return };
         if run.study.is_done() && run.open == 0 {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use super::process::{self, Cancel};
 use crate::data::Format;
@@ -79,6 +80,8 @@ pub type Keep = Arc<dyn Fn(&BTreeMap<String, f64>) -> bool + Send + Sync>;
 pub struct Job {
     /// The task that runs it.
     pub task: TaskId,
+    /// What a person calls it: its stage, or a trial of it.
+    pub title: String,
     /// What to do.
     pub params: Params,
     /// What identifies it.
@@ -107,9 +110,16 @@ pub struct Job {
     pub cancel: watch::Receiver<Cancel>,
 }
 
+impl Job {
+    fn span(&self) -> tracing::Span {
+        let kind = self.params.kind().name();
+        tracing::info_span!("action", title = self.title, kind, fingerprint = %self.fingerprint)
+    }
+}
+
 /// Runs a built-in action to its end on the calling thread.
 pub fn run(job: &Job) -> End {
-    let _span = tracing::info_span!("action", kind = job.params.kind().name()).entered();
+    let _span = job.span().entered();
     let _lock = match begin(job) {
         Ok(lock) => lock,
         Err(end) => return *end,
@@ -139,7 +149,8 @@ pub async fn run_command(job: Job) -> End {
     };
     let listener = Arc::new(Listener::new(&job));
     let log = job.store.log_path(job.fingerprint);
-    let exit = process::run(&launch, &log, &*listener, job.cancel.clone()).await;
+    let exit = process::run(&launch, &log, &*listener, job.cancel.clone());
+    let exit = exit.instrument(job.span()).await;
     let ending = Arc::clone(&job);
     let ended = tokio::task::spawn_blocking(move || {
         let _lock = lock;

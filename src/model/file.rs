@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::Network;
 use super::trainer;
+use crate::data::transform::Transform;
 use crate::data::window::{WindowSpec, Windows};
 
 /// The metadata key.
@@ -48,7 +49,7 @@ pub struct Card {
     /// Whether past values of the target are the last input.
     pub target_history: bool,
     /// The fitted transform, as `preprocess` wrote it.
-    pub transform: Value,
+    pub transform: Transform,
 }
 
 /// Why a model file could not be written, read or used.
@@ -84,7 +85,12 @@ pub enum ModelError {
 
 impl Model {
     /// Makes a model of windows like `windows`.
-    pub fn new(network: &Network, windows: &Windows, transform: Value, weights: Vec<f32>) -> Model {
+    pub fn new(
+        network: &Network,
+        windows: &Windows,
+        transform: Transform,
+        weights: Vec<f32>,
+    ) -> Model {
         let spec = windows.spec();
         let card = Card {
             format: FORMAT,
@@ -102,6 +108,8 @@ impl Model {
     /// Gives the spec by which a split becomes the windows that the model reads.
     pub fn window_spec(&self) -> WindowSpec {
         WindowSpec {
+            series: self.card.transform.series.clone(),
+            time: self.card.transform.time.clone(),
             target: self.card.target.clone(),
             features: Some(self.card.features.clone()),
             window: self.card.window,
@@ -206,9 +214,8 @@ impl Model {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use crate::data::{Cyclical, Missing, TimeColumn, TimeUnit, Unseen};
 
     fn model() -> Model {
         let network = Network::Lstm { units: vec![3, 2], dropout: 0.1 };
@@ -219,7 +226,17 @@ mod tests {
             window: 4,
             horizon: 1,
             target_history: true,
-            transform: json!({ "scale": { "cpu": [0.1, 2.5] } }),
+            transform: Transform {
+                version: 1,
+                series: None,
+                time: TimeColumn { column: "at".to_owned(), unit: TimeUnit::S },
+                features: vec!["cpu".to_owned(), "hour_sin".to_owned()],
+                numbers: Vec::new(),
+                one_hot: Vec::new(),
+                cyclical: vec![Cyclical::Hour],
+                missing: Missing::Error,
+                unseen: Unseen::Error,
+            },
             network,
         };
         let weights = card.network.initial(3, 7);

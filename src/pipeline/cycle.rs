@@ -38,10 +38,10 @@ fn shortest<'a>(
     while let Some(node) = queue.pop_front() {
         for edge in graph.edges(node) {
             let to = edge.target();
-            if !came.contains_key(&to) {
-                came.insert(to, (node, *edge.weight()));
+            came.entry(to).or_insert_with(|| {
                 queue.push_back(to);
-            }
+                (node, *edge.weight())
+            });
         }
         if came.contains_key(&start) {
             break;

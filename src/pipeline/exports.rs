@@ -111,8 +111,11 @@ fn ending(file: &Path, output: &OutputSpec) -> Result<Option<Format>, String> {
 
 /// Takes a path under the pipeline's artifacts, which none may take twice, nor as a folder.
 fn claim(file: &Path, place: Place, taken: &mut BTreeMap<PathBuf, Place>) -> Result<(), Problem> {
-    let other = taken.iter().find(|(other, _)| other.starts_with(file) || file.starts_with(other));
-    if let Some((other, first)) = other {
+    let above = file.ancestors().find_map(|folder| taken.get_key_value(folder));
+    // Paths are ordered by their parts, so what lies below a path follows it at once.
+    let below =
+        || taken.range(file.to_owned()..).next().filter(|(other, _)| other.starts_with(file));
+    if let Some((other, first)) = above.or_else(below) {
         let message = match other == file {
             true => format!("the file `{}` is exported twice", file.display()),
             false => format!("`{}` and `{}` cannot both exist", file.display(), other.display()),

@@ -1,7 +1,7 @@
 //! The schemas of the kinds' params, as `schemars` makes them from the Rust types, and the JSON
 //! Schema of a whole pipeline file for editors.
 //!
-//! The same schemas check a file ([`super::walk`]) and make the reference ([`super::reference()`]),
+//! The same schemas check a file (`walk`) and make the reference ([`super::reference()`]),
 //! so the three cannot disagree.
 
 use std::sync::LazyLock;

@@ -86,7 +86,8 @@ pub(super) fn check_searches(checks: &Checks<'_>, problems: &mut Vec<Problem>) {
             continue;
         };
         let base = checks.drafts.get(base).and_then(|base| base.params.as_ref());
-        let Some(base) = base.filter(|base| base.kind() != StageKind::Tune) else { continue };
+        // A base with mistakes of its own would show them again at every point that is tried.
+        let Some(base) = base.filter(|base| base.check().is_empty()) else { continue };
         if matches!(base.kind(), StageKind::Train | StageKind::Command) {
             let issues = tune::check_search(params, base);
             problems.extend(issues.into_iter().map(|issue| draft.param_problem(issue)));

@@ -13,13 +13,19 @@ use super::diagnostic::{Place, Problem, Sources, did_you_mean, listed};
 use super::node::{Data, Entry, Node};
 
 /// The prefixes of the references that a command stage resolves when it runs.
-pub(super) const COMMAND_PREFIXES: [&str; 3] = ["inputs.", "outputs.", "with."];
+const COMMAND_PREFIXES: [&str; 3] = ["inputs.", "outputs.", "with."];
 
 /// The variables of a pipeline by name.
 #[derive(Debug, Default)]
 pub(super) struct Variables {
     known: IndexMap<String, Variable>,
+    /// What references have been replaced with so far, in values.
+    spent: usize,
 }
+
+/// The most values that references may be replaced with: variables can refer to variables, so a few
+/// lines could ask for more than there is memory.
+const EXPANSION: usize = 1_000_000;
 
 #[derive(Debug)]
 struct Variable {
@@ -159,7 +165,7 @@ impl Variables {
             && !(command && is_commands_own(name))
         {
             let place = sources.narrow(node.place, name);
-            let value = self.look_up(name, place, problems).and_then(|value| value.clone());
+            let value = self.look_up(name, place, problems);
             node.data = value.map_or(Data::Unknown, |value| value.data);
             mark(node, name);
             return;
@@ -173,13 +179,13 @@ impl Variables {
                 }
                 Piece::Reference(name) => {
                     let place = sources.narrow(node.place, name);
-                    let Some(Some(value)) = self.look_up(name, place, problems) else {
+                    let Some(value) = self.look_up(name, place, problems) else {
                         node.data = Data::Unknown;
                         return;
                     };
-                    match scalar_text(value) {
+                    match scalar_text(&value) {
                         Some(scalar) => written.push_str(&scalar),
-                        None => problems.push(not_a_scalar(name, value, place)),
+                        None => problems.push(not_a_scalar(name, &value, place)),
                     }
                     node.origin.push(name.to_owned());
                 }
@@ -188,19 +194,26 @@ impl Variables {
         node.data = Data::Text(written);
     }
 
-    /// Finds a variable; the inner option is empty where its own value has a mistake.
-    fn look_up(
-        &mut self,
-        name: &str,
-        place: Place,
-        problems: &mut Vec<Problem>,
-    ) -> Option<&Option<Node>> {
+    /// Gives a variable's value; none where that has a mistake, which has been reported then.
+    fn look_up(&mut self, name: &str, place: Place, problems: &mut Vec<Problem>) -> Option<Node> {
         if !self.known.contains_key(name) {
             problems.push(self.unknown(name, place));
         }
         let variable = self.known.get_mut(name)?;
         variable.used = true;
-        Some(&variable.value)
+        let value = variable.value.as_ref()?;
+        let had = self.spent <= EXPANSION;
+        self.spent = self.spent.saturating_add(weight(value));
+        if self.spent <= EXPANSION {
+            return Some(value.clone());
+        }
+        if had {
+            let message = format!("the variables stand for more than {EXPANSION} values in all");
+            problems.push(
+                Problem::new(place, message).help("make them smaller, or use them less often"),
+            );
+        }
+        None
     }
 
     fn unknown(&self, name: &str, place: Place) -> Problem {
@@ -232,6 +245,16 @@ fn not_a_scalar(name: &str, value: &Node, place: Place) -> Problem {
     Problem::new(place, message).help("refer to it as the whole value: `\"${name}\"` alone")
 }
 
+/// Counts values, and long texts as many.
+fn weight(node: &Node) -> usize {
+    1 + match &node.data {
+        Data::Text(text) => text.len() / 64,
+        Data::List(items) => items.iter().map(weight).sum(),
+        Data::Map(entries) => entries.iter().map(|entry| weight(&entry.value)).sum(),
+        _ => 0,
+    }
+}
+
 fn mark(node: &mut Node, name: &str) {
     if !node.origin.iter().any(|known| known == name) {
         node.origin.push(name.to_owned());
@@ -254,7 +277,7 @@ fn scalar_text(node: &Node) -> Option<String> {
 }
 
 /// Says whether a reference is one that a command stage resolves when it runs.
-pub(super) fn is_commands_own(name: &str) -> bool {
+fn is_commands_own(name: &str) -> bool {
     COMMAND_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
@@ -288,16 +311,6 @@ fn pieces(text: &str) -> Result<Vec<Piece<'_>>, &str> {
         pieces.push(Piece::Words(&text[words_start..]));
     }
     Ok(pieces)
-}
-
-/// Gives the references of a text that a command resolves when it runs.
-pub(super) fn commands_references(text: &str) -> Vec<&str> {
-    let pieces = pieces(text).unwrap_or_default();
-    let references = pieces.into_iter().filter_map(|piece| match piece {
-        Piece::Reference(name) if is_commands_own(name) => Some(name),
-        _ => None,
-    });
-    references.collect()
 }
 
 #[cfg(test)]
@@ -351,6 +364,21 @@ mod tests {
         assert_eq!(value, "do ${inputs.data} 3");
         assert_eq!(origin, ["n"]);
         assert_eq!(said, [""; 0]);
-        assert_eq!(commands_references(value.as_str().unwrap()), ["inputs.data"]);
+    }
+
+    #[test]
+    fn a_bomb_of_variables_is_refused() {
+        for (open, close, comma) in [("[", "]", ", "), ("\"", "\"", "")] {
+            let quote = if open == "[" { "\"" } else { "" };
+            let mut text =
+                format!("vars:\n  v0: {open}aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa{close}\n");
+            for level in 1..12 {
+                let one = format!("{quote}${{v{}}}{quote}{comma}", level - 1);
+                text.push_str(&format!("  v{level}: {open}{}{close}\n", one.repeat(9)));
+            }
+            let (_, _, said) = substituted(&format!("{text}x: \"${{v11}}\"\n"), false);
+            assert_eq!(said.len(), 1, "{said:?}");
+            assert!(said[0].contains("more than 1000000 values"), "{said:?}");
+        }
     }
 }

@@ -365,3 +365,6 @@ fn format_bounds(format: &str) -> Option<(i128, i128)> {
     let high = if signed { (1_i128 << (bits - 1)) - 1 } else { (1_i128 << bits) - 1 };
     Some((if signed { -high - 1 } else { 0 }, high))
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::summary::Summary;
-use super::{Clock, Printer, Reporter, Throttle, colour, lines, text};
+use super::{Clock, Printer, Reporter, Throttle, lines, text};
 use crate::event::Event;
 
 /// The time between two updates of a bar, and its tick where nothing happens.
@@ -26,6 +26,7 @@ pub struct Bars {
     width: usize,
     stderr: Printer<Stderr>,
     stdout: Printer<Stdout>,
+    /// Whether standard output and standard error are in colour.
     colour: (bool, bool),
     clock: Clock,
     updates: Throttle,
@@ -97,18 +98,18 @@ impl Gauge {
 }
 
 impl Bars {
-    /// Makes a reporter for the standard streams.
-    pub fn new() -> Bars {
+    /// Makes a reporter for the standard streams, each in colour or not.
+    pub fn new(out: bool, err: bool) -> Bars {
         Bars {
             multi: MultiProgress::new(),
             bars: BTreeMap::new(),
             width: 0,
             stderr: Printer::new(io::stderr()),
             stdout: Printer::new(io::stdout()),
-            colour: (colour(&io::stderr()), colour(&io::stdout())),
+            colour: (out, err),
             clock: Clock::start(),
             updates: Throttle::new(GAP),
-            summary: Summary::default(),
+            summary: Summary::new(super::base()),
         }
     }
 
@@ -148,7 +149,7 @@ impl Bars {
 
     /// Prints lines above the bars.
     fn above(&mut self, lines: &[String]) {
-        let painted = lines.iter().map(|line| painted(line, self.colour.0));
+        let painted = lines.iter().map(|line| painted(line, self.colour.1));
         if self.multi.is_hidden() {
             self.stderr.print(painted);
         } else {
@@ -173,7 +174,7 @@ impl Reporter for Bars {
             | Event::TrialFinished { stage, .. } => self.update(stage, event),
             Event::StageFinished { stage, .. } => {
                 self.finish(stage);
-                self.above(&lines::stage_finished(event));
+                self.above(&lines::stage_finished(event, self.summary.base()));
             }
             Event::Warning { stage, message } => {
                 self.above(&[lines::warning(stage.as_deref(), message)]);
@@ -186,7 +187,7 @@ impl Reporter for Bars {
             }
         }
         let closing = self.summary.event(event);
-        self.stdout.print(closing.iter().map(|line| painted(line, self.colour.1)));
+        self.stdout.print(closing.iter().map(|line| painted(line, self.colour.0)));
     }
 }
 

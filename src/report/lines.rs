@@ -1,6 +1,7 @@
 //! The lines for single events, without colour and without where they go.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::text::{self, Digits};
 use crate::event::{Event, Outcome, TrialOutcome};
@@ -69,8 +70,9 @@ pub fn warning(stage: Option<&str>, message: &str) -> String {
     }
 }
 
-/// Gives the lines for a stage that ended; none for one that was cached.
-pub fn stage_finished(event: &Event) -> Vec<String> {
+/// Gives the lines for a stage that ended; none for one that was cached. Paths below `base` are
+/// shown relative to it.
+pub fn stage_finished(event: &Event, base: &Path) -> Vec<String> {
     let Event::StageFinished { stage, outcome, seconds, metrics, failure, because, .. } = event
     else {
         return Vec::new();
@@ -88,11 +90,11 @@ pub fn stage_finished(event: &Event) -> Vec<String> {
         },
         Outcome::Cancelled if *seconds > 0.0 => vec![format!("{stage}: cancelled after {took}")],
         Outcome::Cancelled => vec![format!("{stage}: cancelled")],
-        Outcome::Failed => failed(stage, &took, failure.as_ref()),
+        Outcome::Failed => failed(stage, &took, failure.as_ref(), base),
     }
 }
 
-fn failed(stage: &str, took: &str, failure: Option<&Failure>) -> Vec<String> {
+fn failed(stage: &str, took: &str, failure: Option<&Failure>, base: &Path) -> Vec<String> {
     let head = format!("error: stage `{stage}` failed after {took}");
     let Some(failure) = failure else { return vec![head] };
     let mut lines = vec![format!("{head}: {}", failure.message)];
@@ -101,9 +103,9 @@ fn failed(stage: &str, took: &str, failure: Option<&Failure>) -> Vec<String> {
     }
     match (failure.log_tail.as_slice(), &failure.log) {
         ([], None) => {}
-        ([], Some(log)) => lines.push(format!("  its log is empty: {}", log.display())),
+        ([], Some(log)) => lines.push(format!("  its log is empty: {}", text::path(log, base))),
         (tail, log) => {
-            let whole = log.as_ref().map(|log| format!(" (all of it: {})", log.display()));
+            let whole = log.as_ref().map(|log| format!(" (all of it: {})", text::path(log, base)));
             lines.push(format!("  the last lines of its log{}:", whole.unwrap_or_default()));
             lines.extend(tail.iter().map(|line| format!("  │ {line}")));
         }

@@ -1,11 +1,12 @@
 //! Plain lines: for a log, a pipe, or a terminal that can do no more.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::summary::Summary;
-use super::{Clock, Printer, Reporter, Throttle, colour, lines, text};
+use super::{Clock, Printer, Reporter, Throttle, lines, text};
 use crate::event::{Event, TrialOutcome};
 
 /// The time between two lines of a stage's progress.
@@ -19,11 +20,11 @@ pub struct Plain<W> {
     lines: Lines,
 }
 
-impl<W: Write + IsTerminal> Plain<W> {
-    /// Makes a reporter that prints to `out`.
-    pub fn new(out: W) -> Plain<W> {
-        let colour = colour(&out);
-        Plain { printer: Printer::new(out), colour, clock: Clock::start(), lines: Lines::new() }
+impl<W: Write> Plain<W> {
+    /// Makes a reporter that prints to `out`, in colour or not.
+    pub fn new(out: W, colour: bool) -> Plain<W> {
+        let lines = Lines::new(super::base());
+        Plain { printer: Printer::new(out), colour, clock: Clock::start(), lines }
     }
 }
 
@@ -48,13 +49,13 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Makes the lines of a run that has not begun.
-    pub fn new() -> Lines {
+    /// Makes the lines of a run that has not begun; paths are shown relative to `base`.
+    pub fn new(base: PathBuf) -> Lines {
         Lines {
             opening: None,
             progress: Throttle::new(GAP),
             cached: BTreeMap::new(),
-            summary: Summary::default(),
+            summary: Summary::new(base),
         }
     }
 
@@ -93,7 +94,10 @@ impl Lines {
             }
             Event::StageFinished { stage, .. } => {
                 self.progress.forget(stage);
-                self.cached(stage).into_iter().chain(lines::stage_finished(event)).collect()
+                self.cached(stage)
+                    .into_iter()
+                    .chain(lines::stage_finished(event, self.summary.base()))
+                    .collect()
             }
             Event::RunFinished { .. }
             | Event::TrialStarted { .. }

@@ -20,8 +20,10 @@ const DETAILS: usize = 72;
 const COLUMNS: usize = 8;
 
 /// What has happened in a run so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Summary {
+    /// The folder to which paths are shown relative.
+    base: PathBuf,
     /// The stages in the order of the plan.
     stages: Vec<String>,
     finished: BTreeMap<String, Finished>,
@@ -39,6 +41,23 @@ struct Finished {
 }
 
 impl Summary {
+    /// Makes the summary of a run that has not begun; paths are shown relative to `base`.
+    pub fn new(base: PathBuf) -> Summary {
+        Summary {
+            base,
+            stages: Vec::new(),
+            finished: BTreeMap::new(),
+            trials: BTreeMap::new(),
+            best: BTreeMap::new(),
+            placed: BTreeSet::new(),
+        }
+    }
+
+    /// Gives the folder to which paths are shown relative.
+    pub fn base(&self) -> &Path {
+        &self.base
+    }
+
     /// Takes note of an event; on the last one, gives the closing lines.
     pub fn event(&mut self, event: &Event) -> Vec<String> {
         match event {
@@ -197,7 +216,7 @@ impl Summary {
         let count = self.placed.len() as u64;
         let folder = self.placed.iter().filter_map(|path| path.parent()).reduce(common_folder)?;
         let artifacts = text::counted(count, "artifact");
-        Some(format!("placed {artifacts} in {}", folder.display()))
+        Some(format!("placed {artifacts} in {}", text::path(folder, &self.base)))
     }
 }
 

@@ -75,7 +75,7 @@ fn run_finished(outcome: RunOutcome, counts: [usize; 5], seconds: f64) -> Event 
 
 /// Gives what plain lines come to, each after its line break, where the events are a second apart.
 fn plain(events: &[Event]) -> String {
-    let mut lines = plain::Lines::new();
+    let mut lines = plain::Lines::new(PathBuf::from("/root"));
     let at = |second| Duration::from_secs(second);
     let all: Vec<String> =
         (0..).zip(events).flat_map(|(second, event)| lines.event(event, at(second))).collect();
@@ -98,8 +98,8 @@ fn a_run_is_told_from_its_reasons_to_its_scores() {
         progress(2, 0.25),
         progress(3, 0.125),
         warning("column `x` is constant"),
-        placed("artifacts/lambda/train/model.safetensors"),
-        placed("artifacts/lambda/lstm.safetensors"),
+        placed("/root/artifacts/lambda/train/model.safetensors"),
+        placed("/root/artifacts/lambda/lstm.safetensors"),
         finished("train", Outcome::Ran, 31.2, &[("train_loss", 0.01), ("validation_loss", 0.0123)]),
         started("tune", StageKind::Tune, vec![DirtyReason::NeverRan, DirtyReason::Forced]),
         trial(0, TrialOutcome::Cached, Some(0.0123), 0.0123),
@@ -159,7 +159,7 @@ done: 3 ran, 1 cached in 1 m 47 s"
 #[test]
 fn a_failure_shows_its_log_and_what_was_skipped() {
     let mut failure = Failure::new("`python3` ended with exit code 1").help("install numpy");
-    failure.log = Some(PathBuf::from(".runner/logs/fit.log"));
+    failure.log = Some(PathBuf::from("/root/.runner/logs/fit.log"));
     failure.log_tail = vec!["Traceback:".to_owned(), "  No module named 'numpy'".to_owned()];
     let fit = Event::StageFinished {
         stage: "fit".to_owned(),

@@ -1,5 +1,7 @@
 //! Words and numbers as a person reads them: reasons, durations, counts, values.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use crate::fingerprint::DirtyReason;
@@ -150,6 +152,15 @@ pub fn number(number: f64) -> String {
     }
 }
 
+/// Writes a path, relative to `base` where it lies below.
+pub fn path(path: &Path, base: &Path) -> String {
+    match path.strip_prefix(base) {
+        Ok(below) if below.as_os_str().is_empty() => ".".to_owned(),
+        Ok(below) => below.display().to_string(),
+        Err(_) => path.display().to_string(),
+    }
+}
+
 /// Cuts a text to its first line and to `width` characters.
 pub fn clip(text: &str, width: usize) -> String {
     let line = text.lines().next().unwrap_or_default();
@@ -235,6 +246,7 @@ mod tests {
             DirtyReason::EnvChanged { name: text("SEED"), old: None, new: Some(text("7")) },
             DirtyReason::KindChanged { old: text("train"), new: text("command") },
             DirtyReason::VersionChanged { old: 1, new: 2 },
+            DirtyReason::EntryMissing,
             DirtyReason::OutputMissing { output: text("model") },
             DirtyReason::OutputDamaged { output: text("model"), path: text("a/m.bin") },
             DirtyReason::OutputDropped { output: text("model") },
@@ -252,6 +264,7 @@ mod tests {
                 "environment variable SEED changed: unset -> \"7\"",
                 "kind changed: train -> command",
                 "this runner computes the kind in another way: version 1 -> 2",
+                "its result is no longer in the store",
                 "output model is no longer in the store",
                 "output model is damaged in the store: a/m.bin",
                 "output model was dropped from the store and is needed now",

@@ -78,7 +78,7 @@ fn simulate(case: &Case) -> Log {
     let mut running: Vec<(TaskId, usize)> = Vec::new();
     let mut ends = 0;
     while !schedule.is_over() {
-        while let Some(step) = schedule.next() {
+        while let Some(step) = schedule.next_step() {
             match step {
                 Step::Check(task) => check(case, &mut schedule, &mut log, task),
                 Step::Start { task, slots } => {
@@ -190,21 +190,21 @@ fn a_joined_task_is_looked_at_again_and_a_failed_trial_stops_nothing() {
     let mut schedule = Schedule::new(1, false);
     let tune = schedule.add_stage(&[], Demand::None);
     let after = schedule.add_stage(&[tune], Demand::One);
-    assert_eq!(schedule.next(), Some(Step::Check(tune)));
+    assert_eq!(schedule.next_step(), Some(Step::Check(tune)));
     assert_eq!(schedule.queue(tune), []);
-    assert_eq!(schedule.next(), Some(Step::Start { task: tune, slots: 0 }));
+    assert_eq!(schedule.next_step(), Some(Step::Start { task: tune, slots: 0 }));
     let (first, second) = (schedule.add_trial(), schedule.add_trial());
-    assert_eq!(schedule.next(), Some(Step::Check(first)));
+    assert_eq!(schedule.next_step(), Some(Step::Check(first)));
     schedule.queue(first);
-    assert_eq!(schedule.next(), Some(Step::Check(second)));
+    assert_eq!(schedule.next_step(), Some(Step::Check(second)));
     schedule.join(second);
-    assert_eq!(schedule.next(), Some(Step::Start { task: first, slots: 1 }));
+    assert_eq!(schedule.next_step(), Some(Step::Start { task: first, slots: 1 }));
     assert_eq!(schedule.finish(first, Outcome::Failed), []);
     schedule.recheck(second);
-    assert_eq!(schedule.next(), Some(Step::Check(second)));
+    assert_eq!(schedule.next_step(), Some(Step::Check(second)));
     schedule.finish(second, Outcome::Cached);
     schedule.finish(tune, Outcome::Ran);
-    assert_eq!(schedule.next(), Some(Step::Check(after)));
+    assert_eq!(schedule.next_step(), Some(Step::Check(after)));
 }
 
 #[test]
@@ -212,10 +212,10 @@ fn idle_slots_are_shared_by_those_that_can_use_them() {
     let mut schedule = Schedule::new(4, false);
     let ids = [(); 2].map(|()| schedule.add_stage(&[], Demand::Idle));
     for id in ids {
-        assert_eq!(schedule.next(), Some(Step::Check(id)));
+        assert_eq!(schedule.next_step(), Some(Step::Check(id)));
         schedule.queue(id);
     }
     for id in ids {
-        assert_eq!(schedule.next(), Some(Step::Start { task: id, slots: 2 }));
+        assert_eq!(schedule.next_step(), Some(Step::Start { task: id, slots: 2 }));
     }
 }

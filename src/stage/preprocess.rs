@@ -175,9 +175,10 @@ pub fn run(params: &Params, context: &Context<'_>) -> Result<Finished, Stop> {
     write(&recipe, &transform, &table, &parts, &meter)?;
     transform.write(&context.outputs.join("transform.json"))?;
     let count = |part| parts.iter().filter(|other| **other == part).count() as f64;
-    let counts = [Part::Train, Part::Validation, Part::Test, Part::Out];
-    let metric = |part: Part| (format!("{}_rows", part.name()), count(part));
-    Ok(Finished { metrics: counts.into_iter().map(metric).collect::<BTreeMap<_, _>>() })
+    let counted = Part::USED.map(|part| (format!("{}_rows", part.name()), count(part)));
+    let mut metrics = BTreeMap::from(counted);
+    metrics.insert("left_out_rows".to_owned(), count(Part::Out));
+    Ok(Finished { metrics })
 }
 
 /// Counts rows over all passes, as rows of the table.

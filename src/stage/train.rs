@@ -10,10 +10,10 @@ use arrow::array::{Float64Array, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{Context, Failure, Finished, InputSpec, OutputSpec, ParamIssue, Progress, Stop};
-use crate::data::window::{Keys, WindowSpec, Windows};
+use crate::data::transform::Transform;
+use crate::data::window::{WindowSpec, Windows};
 use crate::data::{DataError, table};
 use crate::model::checkpoint;
 use crate::model::file::Model;
@@ -149,8 +149,10 @@ impl Params {
         ]
     }
 
-    fn window_spec(&self) -> WindowSpec {
+    fn window_spec(&self, transform: &Transform) -> WindowSpec {
         WindowSpec {
+            series: transform.series.clone(),
+            time: transform.time.clone(),
             target: self.target.clone(),
             features: self.features.clone(),
             window: self.window,
@@ -184,12 +186,12 @@ impl Params {
 ///
 /// [`Stop`] where the data does not fit the params, the loss is NaN, or a study prunes it.
 pub fn run(params: &Params, context: &Context<'_>) -> Result<Finished, Stop> {
-    let spec = params.window_spec();
-    let transform = read_transform(context.input("data.transform")?)?;
-    let keys = Keys::deserialize(&transform)
-        .map_err(|error| Failure::new(format!("the transform does not name the keys: {error}")))?;
-    let windows = read(context.input("data.train")?, "train", &spec, &keys)?;
-    let validation = read(context.input("data.validation")?, "validation", &spec, &keys)?;
+    let transform = Transform::read(context.input("data.transform")?).map_err(data_failure)?;
+    // What is predicted must be a number that can be turned back into its own units.
+    transform.number(&params.target).map_err(data_failure)?;
+    let spec = params.window_spec(&transform);
+    let windows = read(context.input("data.train")?, "train", &spec)?;
+    let validation = read(context.input("data.validation")?, "validation", &spec)?;
     let config = params.config();
     let key = key(&config, &windows, &validation);
     let mut reporter = Reporter { context, key: &key, epochs: params.epochs };
@@ -268,8 +270,8 @@ impl Listener<Stop> for Reporter<'_> {
     }
 }
 
-fn read(path: &Path, split: &str, spec: &WindowSpec, keys: &Keys) -> Result<Windows, Failure> {
-    let windows = Windows::read(path, spec, keys).map_err(data_failure)?;
+fn read(path: &Path, split: &str, spec: &WindowSpec) -> Result<Windows, Failure> {
+    let windows = Windows::read(path, spec).map_err(data_failure)?;
     if windows.is_empty() {
         let rows = spec.window + spec.horizon;
         let message = format!("no series of the {split} rows is long enough for a window");
@@ -282,15 +284,9 @@ fn read(path: &Path, split: &str, spec: &WindowSpec, keys: &Keys) -> Result<Wind
     Ok(windows)
 }
 
-fn read_transform(path: &Path) -> Result<Value, Failure> {
-    let text = fs::read(path).map_err(|error| file_failure(path, "read the transform", &error))?;
-    let parse = |error| Failure::new(format!("the transform is not JSON: {error}"));
-    serde_json::from_slice(&text).map_err(parse)
-}
-
 /// Identifies a training, so that no other's checkpoint is taken for its own.
 fn key(config: &TrainConfig, windows: &Windows, validation: &Windows) -> String {
-    let data = (windows.features(), windows.len(), validation.len());
+    let data = (format!("{:?}", windows.spec()), windows.features(), validation.len());
     // Plain data with string keys, which JSON can always hold.
     serde_json::to_string(&(VERSION, config, data)).expect("a config serializes to JSON")
 }

@@ -75,9 +75,7 @@ fn ridge(columns: &[Vec<f64>], target: &[f64], penalty: f64) -> Vec<f64> {
         .map(|a| inputs.iter().map(|b| dot(a, b)).chain([dot(a, &output)]).collect())
         .collect();
     let size = system.len();
-    for pivot in 0..size {
-        system[pivot][pivot] += penalty;
-    }
+    system.iter_mut().enumerate().for_each(|(pivot, line)| line[pivot] += penalty);
     // The matrix is positive definite: elimination needs no exchange of rows.
     for pivot in 0..size {
         let upper = system[pivot].clone();
@@ -142,10 +140,10 @@ fn a_row_does_not_depend_on_the_piece_that_it_is_made_in() {
             }
             assert_eq!(whole, pieces, "{spec:?} in pieces of {size}");
         }
-        let mut times: Vec<u64> = whole.iter().map(|row| row.response.to_bits()).collect();
-        times.sort_unstable();
-        times.dedup();
-        assert!(times.len() > 1_950, "rows repeat in {spec:?}");
+        let mut responses: Vec<u64> = whole.iter().map(|row| row.response.to_bits()).collect();
+        responses.sort_unstable();
+        responses.dedup();
+        assert!(responses.len() > 1_950, "rows repeat in {spec:?}");
     }
 }
 

@@ -9,6 +9,7 @@
 //! - The platform keeps an idle container for a while. So a request starts cold where the function
 //!   has been idle for longer than that, and where an event is wider than the pool that is warm.
 //! - Queues have a knee: service hardly suffers until the machines are busy, then it slows fast.
+//!   A container that is little used is slow as well: its caches and connections have gone stale.
 //! - Machines are shared. How much busy machines slow a function depends on its neighbours, which
 //!   no metric of its own shows. They come and go over hours, so recent response times tell of them,
 //!   those under load most of all.
@@ -30,19 +31,20 @@
 //! cold          with chance max(0, 1 - alive w / s)
 //! throttled     floor((n - s) r 60 + U)                                            requests/min
 //! utilization   u = s / 24
-//! knee          k = 1 / (1 + exp(-(u - 0.38) / 0.1))
+//! knee          k = 1 / (1 + exp(-(u - 0.45) / 0.1))
+//! staleness     l = exp(-u / 0.12)
 //! neighbours    z = another drift(t)                                               (hidden)
 //! slowdown      g = exp(0.32 z p())
-//! service       m = 0.4 p() g^0.6 (1 + 1.3 p() k (1 + 0.9 tanh(1.1 z)) + 0.1 u)    s
+//! service       m = 0.4 p() g^0.5 (1 + 1.8 p() k (1 + 0.9 tanh(1.3 z)) + l)        s
 //! cold latency  c = 0.22 p() g^0.5 between(0.7, 1.3) if cold, else 0               s
-//! response      y = m (1 + 0.23 e4) + c                                            s
+//! response      y = m (1 + 0.2 e4) + c                                             s
 //! truth             m + c
-//! CPU           8 + 90 (1 - exp(-2.2 u)) + 3 e2, within 0.5 … 100                  %
-//! memory        128 + 14 p() max(w, s) + 18 e3, at least 64                        MB
-//! error         with chance 0.4 where n > 24, else 0.09
+//! CPU           8 + 90 (1 - exp(-2.2 u)) + 2.5 e2, within 0.5 … 100                %
+//! memory        128 + 14 p() max(w, s) + 14 e3, at least 64                        MB
+//! error         with chance 0.4 where n > 24, else 0.08
 //! ```
 //!
-//! `drift` and `bursts` are those of [`super::hidden`]. What can be learned beyond the row itself:
+//! `drift` and `bursts` are those of `hidden.rs`. What can be learned beyond the row itself:
 //! CPU is a noisy and bent picture of the utilization that the memory and the rows before it
 //! sharpen; neighbours follow from the last hours' response times, each judged by how busy its row
 //! was; and the two multiply. Nothing here depends on when the series began.
@@ -76,11 +78,11 @@ const WEEK_PEAK: f64 = 6.5 / 7.0;
 const DRIFT: f64 = 0.3;
 const DRIFT_PERIODS: [f64; 2] = [10_800.0, 5_400.0];
 const DRIFT_SLOW_SHARE: f64 = 0.72;
-const NEIGHBOUR_PERIODS: [f64; 2] = [14_400.0, 7_200.0];
+const NEIGHBOUR_PERIODS: [f64; 2] = [16_200.0, 8_100.0];
 const NEIGHBOUR_SLOW_SHARE: f64 = 0.81;
 
 /// The standard deviation of a single request's service time, as a part of its mean.
-const SERVICE_NOISE: f64 = 0.23;
+const SERVICE_NOISE: f64 = 0.2;
 
 /// What is hidden in an interval of a function.
 #[derive(Clone, Copy, Debug)]
@@ -126,7 +128,7 @@ impl Traits {
             container_memory: 14.0 + 3.0 * rate,
             neighbour_effect: 0.32 * (1.0 + 0.15 * neighbours),
             service: 0.4 * (0.12 * service).exp(),
-            knee_effect: 1.3 * (1.0 + 0.2 * knee),
+            knee_effect: 1.8 * (1.0 + 0.2 * knee),
             cold_latency: 0.22 * (0.15 * day).exp(),
         }
     }
@@ -262,14 +264,14 @@ fn observe(traits: &Traits, state: &State, cpu_noise: f64, draws: &mut Draws) ->
     let excess = (state.demand - LIMIT).max(0.0);
     let refused = (excess * state.event_rate * 60.0 + draws.uniform()).floor() as i64;
     let throttled = if excess > 0.0 { refused } else { 0 };
-    let error = draws.uniform() < if excess > 0.0 { 0.4 } else { 0.09 };
+    let error = draws.uniform() < if excess > 0.0 { 0.4 } else { 0.08 };
 
     let service = service_seconds(traits, utilization, slowdown, state.neighbours);
-    let cpu = 8.0 + 90.0 * (1.0 - (-2.2 * utilization).exp()) + 3.0 * cpu_noise;
-    let memory = 128.0 + traits.container_memory * state.pool.max(served) + 18.0 * memory_noise;
+    let cpu = 8.0 + 90.0 * (1.0 - (-2.2 * utilization).exp()) + 2.5 * cpu_noise;
+    let memory = 128.0 + traits.container_memory * state.pool.max(served) + 14.0 * memory_noise;
     Row {
         response: round(service * (1.0 + SERVICE_NOISE * service_noise) + cold_latency, 1e6),
-        mean: service + cold_latency,
+        mean: round(service + cold_latency, 1e9),
         cpu: round(cpu.clamp(0.5, 100.0), 1e2),
         memory: round(memory.max(64.0), 1e2),
         cold,
@@ -287,8 +289,8 @@ fn cold_chance(state: &State) -> f64 {
 
 /// Gives the mean service time of a request, in seconds.
 fn service_seconds(traits: &Traits, utilization: f64, slowdown: f64, neighbours: f64) -> f64 {
-    let knee = 1.0 / (1.0 + (-(utilization - 0.38) / 0.1).exp());
-    let pressure = 1.0 + 0.9 * (1.1 * neighbours).tanh();
-    let contention = 1.0 + traits.knee_effect * knee * pressure + 0.1 * utilization;
-    traits.service * slowdown.powf(0.6) * contention
+    let knee = 1.0 / (1.0 + (-(utilization - 0.45) / 0.1).exp());
+    let pressure = 1.0 + 0.9 * (1.3 * neighbours).tanh();
+    let staleness = (-utilization / 0.12).exp();
+    traits.service * slowdown.sqrt() * (1.0 + traits.knee_effect * knee * pressure + staleness)
 }

@@ -7,12 +7,15 @@ use super::*;
 use crate::data::TimeUnit;
 
 fn spec(window: usize, horizon: usize, target_history: bool) -> WindowSpec {
-    WindowSpec { target: "y".to_owned(), features: None, window, horizon, target_history }
-}
-
-fn named() -> Keys {
-    let time = TimeColumn { column: "time".to_owned(), unit: TimeUnit::Us };
-    Keys { series: Some("series".to_owned()), time }
+    WindowSpec {
+        series: Some("series".to_owned()),
+        time: TimeColumn { column: "time".to_owned(), unit: TimeUnit::Us },
+        target: "y".to_owned(),
+        features: None,
+        window,
+        horizon,
+        target_history,
+    }
 }
 
 /// Windows over series of these lengths; in row `t` of series `s`, `x` is `100 s + t` and the
@@ -35,7 +38,7 @@ fn windows(lengths: &[usize], spec: &WindowSpec) -> Windows {
         ("series", Arc::new(StringArray::from_iter_values(names))),
     ];
     let mut raw = Raw::default();
-    raw.add(&RecordBatch::try_from_iter(columns).unwrap(), 2, &named()).unwrap();
+    raw.add(&RecordBatch::try_from_iter(columns).unwrap(), 2, &spec.time).unwrap();
     raw.into_windows(spec, vec!["x".to_owned()])
 }
 

@@ -5,10 +5,12 @@ use std::sync::Mutex;
 use arrow::array::StringArray;
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
+use crate::data::transform::{Holds, Number, TRANSFORM_VERSION};
+use crate::data::{Missing, Scale, TimeColumn, TimeUnit, Unseen};
 use crate::random::generator;
 
 /// The variance of the noise in the target: the loss that no model can beat.
@@ -72,7 +74,7 @@ impl Project {
             inputs.insert(format!("data.{split}"), path);
         }
         let path = folder.path().join("transform.json");
-        fs::write(&path, r#"{"series":"series","time":{"column":"time"}}"#).unwrap();
+        transform().write(&path).unwrap();
         inputs.insert("data.transform".to_owned(), path);
         Project { folder, inputs }
     }
@@ -90,6 +92,28 @@ impl Project {
         let read =
             |spec: OutputSpec| (spec.name, fs::read(outputs.path().join(spec.file)).unwrap());
         Ok((params.outputs().into_iter().map(read).collect(), finished.metrics))
+    }
+}
+
+fn transform() -> Transform {
+    let number = |column: &str| Number {
+        column: column.to_owned(),
+        holds: Holds::Floats,
+        scaler: Scale::None,
+        offset: 0.0,
+        scale: 1.0,
+        mean: 0.0,
+    };
+    Transform {
+        version: TRANSFORM_VERSION,
+        series: Some("series".to_owned()),
+        time: TimeColumn { column: "time".to_owned(), unit: TimeUnit::S },
+        features: ["x", "y", "z"].map(str::to_owned).to_vec(),
+        numbers: ["x", "y", "z"].map(number).to_vec(),
+        one_hot: Vec::new(),
+        cyclical: Vec::new(),
+        missing: Missing::Error,
+        unseen: Unseen::Error,
     }
 }
 
@@ -262,9 +286,8 @@ fn early_stopping_ends_soon_and_restores_the_best_epoch() {
     let path = project.folder.path().join("model");
     fs::write(&path, &outputs["model"]).unwrap();
     let model = Model::load(&path).unwrap();
-    let keys = Keys::deserialize(&model.card.transform).unwrap();
-    let path = &project.inputs["data.validation"];
-    let validation = Windows::read(path, &model.window_spec(), &keys).unwrap();
+    let validation =
+        Windows::read(&project.inputs["data.validation"], &model.window_spec()).unwrap();
     let actual: Vec<f32> = (0..validation.len()).map(|window| validation.actual(window)).collect();
     let predicted = model.predict(&validation).unwrap();
     assert_eq!(Loss::Mse.of_slices(&predicted, &actual), best);
