@@ -179,6 +179,11 @@ fn a_model_that_has_learnt_beats_every_baseline_and_nears_the_floor() {
     assert!(metrics["explained_share"] > 0.8, "{metrics:?}");
     // A product of centred features is nothing to a linear model.
     assert!(metrics["ridge_explained_share"] < 0.1, "{metrics:?}");
+    // Whoever changes the baselines bumps the kind's `VERSION`.
+    assert_eq!(VERSION, 1);
+    let golden = ["mean_rmse", "last_value_rmse", "seasonal_naive_rmse", "ridge_rmse"];
+    let scores_of = golden.map(|name| (metrics[name] * 1e6).round());
+    assert_eq!(scores_of, [906_556.0, 1_257_197.0, 1_223_426.0, 912_746.0]);
     let report = evaluated.text("report");
     assert!(report.contains("**The model beats every baseline.**"), "{report}");
     assert!(report.contains("| the noise floor |"), "{report}");
