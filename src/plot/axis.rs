@@ -38,7 +38,7 @@ impl Axis {
         }
         let margin = if high > low { 0.05 * (high - low) } else { 0.5 * high.abs().max(1e-9) };
         let (low, high) = (low - margin, high + margin);
-        let step = nice_step((high - low) / 5.0);
+        let step = nice_step((high - low) / 6.0);
         let digits = (-(step * 1.000_001).log10().floor()).clamp(0.0, 12.0) as usize;
         Axis { low, high, ticks: multiples(low, high, step), kind: Kind::Number(digits) }
     }

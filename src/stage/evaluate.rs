@@ -135,14 +135,14 @@ pub fn run(params: &Params, context: &Context<'_>) -> Result<Finished, Stop> {
     let evaluation =
         Evaluation { params, model: &model, splits: &splits, scored, actual, predictions, truth };
     let metrics = report::metrics(&evaluation);
-    if metrics["beats_mean"] == 0.0 {
+    if metrics["mean_beaten"] == 0.0 {
         context.progress.warn(report::verdict(&evaluation));
     }
     report::write(&evaluation, &metrics, context.outputs)?;
     let history = history(context.inputs.get("history").map(|path| path.as_path()))?;
     write(&context.outputs.join("history.svg"), &history)?;
     tell(context, steps, steps)?;
-    Ok(Finished { metrics })
+    Ok(Finished { metrics: report::shown(&metrics) })
 }
 
 /// All that is known at the end, in the target's own units.

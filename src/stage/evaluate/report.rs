@@ -18,29 +18,46 @@ use crate::model::metrics::scores;
 use crate::plot::{self, Forecast};
 use crate::stage::Failure;
 
-/// Gives the scalar results by name: what a run shows of the stage.
+/// Gives the scalar results by name.
 pub(super) fn metrics(evaluation: &Evaluation<'_>) -> BTreeMap<String, f64> {
     let mut metrics = BTreeMap::new();
-    let mut set =
-        |name: String, value: Option<f64>| metrics.extend(value.map(|value| (name, value)));
+    let mut set = |name: &str, value: Option<f64>| {
+        metrics.extend(value.map(|value| (name.to_owned(), value)));
+    };
+    let mut beaten = 0.0;
     for one in &evaluation.predictions {
         let prefix = if one.name == "model" { "test" } else { one.name };
-        set(format!("{prefix}_rmse"), Some(one.scores.rmse));
-        set(format!("{prefix}_mae"), Some(one.scores.mae));
-        set(format!("{prefix}_r2"), one.scores.r2);
-        set(format!("{prefix}_mape"), one.scores.mape);
+        set(&format!("{prefix}_rmse"), Some(one.scores.rmse));
+        set(&format!("{prefix}_mae"), Some(one.scores.mae));
+        set(&format!("{prefix}_r2"), one.scores.r2);
+        set(&format!("{prefix}_mape"), one.scores.mape);
         if let Some(standing) = one.standing {
             let beats = f64::from(u8::from(standing == Standing::Beats));
-            set(format!("beats_{}", one.name), Some(beats));
+            beaten += beats;
+            set(&format!("{prefix}_beaten"), Some(beats));
         }
+        let prefix = if one.name == "model" { "" } else { "ridge_" };
         if matches!(one.name, "model" | "ridge") {
-            let prefix = if one.name == "model" { "" } else { "ridge_" };
-            set(format!("{prefix}explained_share"), explained(evaluation, one));
+            set(&format!("{prefix}explained_share"), explained(evaluation, one));
         }
     }
-    set("floor_rmse".to_owned(), floor(evaluation));
-    set("rows".to_owned(), Some(evaluation.actual.len() as f64));
+    set("baselines_beaten", Some(beaten));
+    set("floor_rmse", floor(evaluation));
+    set("rows", Some(evaluation.actual.len() as f64));
     metrics
+}
+
+/// Keeps the metrics that a run shows of the stage.
+pub(super) fn shown(metrics: &BTreeMap<String, f64>) -> BTreeMap<String, f64> {
+    let shown = |name: &str| {
+        name.ends_with("_rmse")
+            || ["test_mae", "test_r2", "explained_share", "baselines_beaten"].contains(&name)
+    };
+    metrics
+        .iter()
+        .filter(|(name, _)| shown(name))
+        .map(|(name, value)| (name.clone(), *value))
+        .collect()
 }
 
 /// Gives the root of the mean squared error that no prediction can beat.
@@ -49,9 +66,21 @@ fn floor(evaluation: &Evaluation<'_>) -> Option<f64> {
 }
 
 /// Gives the share of the explainable variance that predictions explain; `None` where the truth is
-/// not known or does not vary.
+/// not known or leaves nothing to explain.
 fn explained(evaluation: &Evaluation<'_>, one: &Prediction) -> Option<f64> {
-    scores(&one.values, evaluation.truth.as_ref()?)?.r2
+    let truth = evaluation.truth.as_ref()?;
+    // A conditional mean that does not vary but for the rounding of its sums has no share.
+    if spread(truth) <= 1e-6 * spread(&evaluation.actual) {
+        return None;
+    }
+    scores(&one.values, truth)?.r2
+}
+
+/// Gives the standard deviation.
+fn spread(values: &[f64]) -> f64 {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (squares / values.len() as f64).sqrt()
 }
 
 /// Says in one sentence whether the model beats the baselines.
@@ -146,7 +175,7 @@ fn markdown(evaluation: &Evaluation<'_>) -> String {
     let card = &evaluation.model.card;
     let rows = evaluation.actual.len();
     let mut text = format!("# Evaluation of `{}`\n\n**{}**\n\n", card.target, verdict(evaluation));
-    for sentence in explained_sentences(evaluation) {
+    if let Some(sentence) = explained_sentence(evaluation) {
         text += &format!("{sentence}\n\n");
     }
     let ahead = match card.horizon {
@@ -192,23 +221,29 @@ fn word(standing: Standing) -> &'static str {
 }
 
 fn cells(scores: &crate::model::metrics::Scores) -> String {
-    let some = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.4}"));
+    // Adding 0 turns a negative zero into a positive one.
+    let four = |value: f64| format!("{:.4}", (value * 1e4).round() / 1e4 + 0.0);
+    let some = |value: Option<f64>| value.map_or("–".to_owned(), four);
     let share = scores.mape.map_or("–".to_owned(), |share| format!("{:.1} %", 100.0 * share));
     let (rmse, mae) = (plot::significant(scores.rmse), plot::significant(scores.mae));
     format!("{rmse} | {mae} | {} | {share}", some(scores.r2))
 }
 
 /// Says how much of what can be explained is.
-fn explained_sentences(evaluation: &Evaluation<'_>) -> Vec<String> {
+fn explained_sentence(evaluation: &Evaluation<'_>) -> Option<String> {
+    evaluation.truth.as_ref()?;
+    let target = &evaluation.model.card.target;
     let share = |name: &str| {
         let one = evaluation.predictions.iter().find(|one| one.name == name)?;
         Some(100.0 * explained(evaluation, one)?)
     };
-    let (Some(own), Some(ridge)) = (share("model"), share("ridge")) else { return Vec::new() };
-    let target = &evaluation.model.card.target;
-    vec![format!(
+    let (Some(own), Some(ridge)) = (share("model"), share("ridge")) else {
+        let constant = format!("the conditional mean of `{target}` is the same in every row");
+        return Some(format!("There is nothing to explain: {constant}."));
+    };
+    Some(format!(
         "Of the variance of `{target}` that the noise leaves explainable, the model explains \
          {own:.1} %, ridge {ridge:.1} %. (That is 1 - MSE(prediction, m) / Var(m), where m is the \
          conditional mean of each row.)"
-    )]
+    ))
 }

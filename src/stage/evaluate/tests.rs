@@ -99,12 +99,15 @@ impl Project {
             threads: 2,
             progress: &progress,
         };
-        let Finished { metrics } = run(params, &context)?;
+        let Finished { metrics: shown } = run(params, &context)?;
         let read = |spec: OutputSpec| {
             let bytes = fs::read(outputs.path().join(&spec.file)).expect("the output is there");
             (spec.name, bytes)
         };
-        let files = params.outputs().into_iter().map(read).collect();
+        let files: BTreeMap<String, Vec<u8>> = params.outputs().into_iter().map(read).collect();
+        let metrics: BTreeMap<String, f64> =
+            serde_json::from_slice(&files["metrics"]).expect("the metrics are JSON");
+        assert!(shown.iter().all(|(name, value)| metrics[name] == *value), "{shown:?}");
         let warnings = progress.0.into_inner().expect("nobody panicked");
         Ok(Evaluated { metrics, files, warnings, outputs })
     }
@@ -176,6 +179,11 @@ fn a_model_that_has_learnt_beats_every_baseline_and_nears_the_floor() {
     assert!(metrics["explained_share"] > 0.8, "{metrics:?}");
     // A product of centred features is nothing to a linear model.
     assert!(metrics["ridge_explained_share"] < 0.1, "{metrics:?}");
+    // Whoever changes the baselines bumps the kind's `VERSION`.
+    assert_eq!(VERSION, 1);
+    let golden = ["mean_rmse", "last_value_rmse", "seasonal_naive_rmse", "ridge_rmse"];
+    let scores_of = golden.map(|name| (metrics[name] * 1e6).round());
+    assert_eq!(scores_of, [906_556.0, 1_257_197.0, 1_223_426.0, 912_746.0]);
     let report = evaluated.text("report");
     assert!(report.contains("**The model beats every baseline.**"), "{report}");
     assert!(report.contains("| the noise floor |"), "{report}");
@@ -206,14 +214,19 @@ fn a_model_that_has_learnt_beats_every_baseline_and_nears_the_floor() {
 fn a_model_of_noise_is_said_not_to_beat_the_mean() {
     let mut project = Project::new(false, 0);
     project.inputs.remove("history");
+    let truth = project.folder.path().join("truth.parquet");
+    project.inputs.insert("truth".to_owned(), truth);
     let evaluated = project.evaluate(&Params { period: 86_400.0 }).expect("it can be evaluated");
-    assert_eq!(evaluated.metrics["beats_mean"], 0.0);
-    assert_eq!(evaluated.metrics["beats_last_value"], 1.0);
+    assert_eq!(evaluated.metrics["mean_beaten"], 0.0);
+    assert_eq!(evaluated.metrics["last_value_beaten"], 1.0);
     let report = evaluated.text("report");
     assert!(report.contains("**The model does not beat the mean"), "{report}");
     assert_eq!(evaluated.warnings.len(), 1);
     assert!(evaluated.text("history_plot").contains("no history was given"));
-    assert!(!evaluated.metrics.contains_key("floor_rmse"));
+    // The truth is the same everywhere, so there is a floor but no share of what it leaves.
+    assert!((evaluated.metrics["floor_rmse"] - 0.3).abs() < 0.05);
+    assert!(!evaluated.metrics.contains_key("explained_share"));
+    assert!(report.contains("There is nothing to explain"), "{report}");
 }
 
 #[test]
@@ -223,7 +236,7 @@ fn a_model_that_looks_ahead_is_scored_without_the_truth() {
     project.inputs.insert("truth".to_owned(), truth);
     let evaluated = project.evaluate(&Params { period: 600.0 }).expect("it can be evaluated");
     assert_eq!(evaluated.metrics["rows"], 2.0 * (140.0 - 4.0));
-    assert!(!evaluated.metrics.contains_key("explained_share"));
+    assert!(!evaluated.metrics.contains_key("floor_rmse"));
     assert!(evaluated.warnings[0].contains("the horizon is 2"));
     assert!(evaluated.text("report").contains("2 rows ahead"));
     // With a period of one row, the season before that is known is the last known value.

@@ -78,7 +78,7 @@ pub(super) fn sentence(target: &str, standings: &[(&str, Standing)]) -> String {
         let also =
             if others.is_empty() { String::new() } else { format!(", nor {}", list(&others)) };
         return format!(
-            "The model does not beat the mean{also}: what it has learnt says nothing of `{target}`."
+            "The model does not beat the mean{also}: it predicts `{target}` no better than a constant."
         );
     }
     if beaten.is_empty() {
@@ -144,7 +144,7 @@ mod tests {
         );
         assert_eq!(
             say(Even, Beats, Loses),
-            "The model does not beat the mean, nor ridge: what it has learnt says nothing of `y`."
+            "The model does not beat the mean, nor ridge: it predicts `y` no better than a constant."
         );
     }
 }

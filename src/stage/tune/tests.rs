@@ -5,7 +5,7 @@ use serde_json::json;
 use super::super::Params as AnyParams;
 use super::*;
 use crate::data::table;
-use crate::study::{Curve, TrialEnd};
+use crate::study::{Curve, CurvePoint, Trial, TrialEnd};
 
 fn train(extra: Value) -> AnyParams {
     let mut value = json!({
@@ -249,4 +249,46 @@ fn outputs_hold_the_trials_and_the_best_params() {
     assert!(text.starts_with(head), "{text}");
     assert_eq!(nested["network"]["dropout"], best.point["network.dropout"]);
     assert_eq!(nested["network"]["units"], best.point["network.units"]);
+}
+
+/// Whoever changes these changes every study that was ever run: bump the kind's `VERSION`.
+#[test]
+fn the_trials_are_those_of_this_version() {
+    assert_eq!(VERSION, 1);
+    let params = tune(json!({
+        "search": {
+            "network.units": { "choice": [[16], [32], [64, 64]] },
+            "network.dropout": { "float": [0.0, 0.5], "step": 0.05 },
+            "optimizer.learning_rate": { "log_float": [1e-4, 1e-2] },
+            "optimizer.kind": { "choice": ["adam", "sgd"] },
+            "optimizer.momentum": { "float": [0.0, 0.9], "when": { "optimizer.kind": ["sgd"] } },
+        },
+        "sampler": { "kind": "tpe", "seed": 7, "startup": 6 },
+        "pruner": { "kind": "hyperband" },
+        "trials": 30,
+    }));
+    let mut study = study(&params, &train(json!({})));
+    while let Some((number, point)) = study.ask() {
+        let rate = point["optimizer.learning_rate"].as_f64().expect("it is a number");
+        let value = (rate.log10() + 3.0).abs();
+        let points: Vec<CurvePoint> = (1..=9)
+            .map(|step| {
+                let loss = value + 1.0 / (step as f64);
+                let metrics = BTreeMap::from([("validation_loss".to_owned(), loss)]);
+                CurvePoint { step, metrics }
+            })
+            .collect();
+        let rule = study.stop_rule(number);
+        let stop = (1..=9).find(|end| rule.as_ref().is_some_and(|rule| rule(&points[..*end])));
+        let curve = Curve { points: points[..stop.unwrap_or(9)].to_vec() };
+        let end = match stop {
+            Some(_) => TrialEnd::Pruned { curve },
+            None => TrialEnd::Complete { value, curve },
+        };
+        study.tell(number, end);
+    }
+    let trial = |trial: &Trial| format!("{:?} {:?}\n", trial.state, trial.point);
+    let text: String = study.trials().iter().map(trial).collect();
+    let digest = blake3::hash(text.as_bytes()).to_hex();
+    assert_eq!(&digest[..16], "3f20bf915c32c136", "{text}");
 }
