@@ -11,6 +11,7 @@
 //! waits for anything but messages, signals and timers.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,10 +26,12 @@ use crate::history::History;
 use crate::pipeline::{Pipeline, Stage};
 use crate::plan::Plan;
 use crate::schedule::{Demand, Schedule, Step, TaskId};
-use crate::stage::{Failure, StageKind, Stop};
-use crate::store::{Entry, Store, StoreError, lock};
+use crate::stage::{StageKind, Stop};
+use crate::store::{Store, StoreError, lock};
+use crate::study::Curve;
 
 mod check;
+mod finish;
 mod listener;
 mod place;
 pub mod process;
@@ -90,9 +93,12 @@ pub fn run(
         let mut run = Run::new(plan, root, options, Arc::clone(&store), emit);
         run.execute().await
     });
-    // At a second Ctrl-C workers may still be at it; nobody waits for them.
+    // After a second Ctrl-C workers may still be at it; nobody waits for them.
     runtime.shutdown_background();
-    store.save_stats()?;
+    if let Err(error) = store.save_stats() {
+        // A cache: the next run hashes more, and that is all.
+        tracing::warn!("{error}");
+    }
     outcome
 }
 
@@ -113,6 +119,15 @@ struct StageTask {
     metrics: BTreeMap<String, f64>,
     /// Whether it counts units of its own.
     counts: bool,
+    state: StageState,
+}
+
+/// How far a stage is, for what is said of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StageState {
+    Waiting,
+    Begun,
+    Ended,
 }
 
 struct Run<'r> {
@@ -191,6 +206,7 @@ impl<'r> Run<'r> {
                 digests: BTreeMap::new(),
                 metrics: BTreeMap::new(),
                 counts: false,
+                state: StageState::Waiting,
             }));
         }
     }
@@ -217,11 +233,16 @@ impl<'r> Run<'r> {
             }
             tokio::select! {
                 // The run holds a sender itself, so the channel never closes.
-                Some(message) = self.receiver.recv() => self.handle(message)?,
+                Some(message) = self.receiver.recv() => self.handle(message),
                 () = signals.next() => self.interrupt(),
             }
+            if *self.cancel.borrow() == Cancel::Kill {
+                // The runtime's end kills the processes, and the program's end the threads.
+                self.abandon();
+                break;
+            }
         }
-        self.end(started)
+        Ok(self.end(started))
     }
 
     /// Does all that the schedule allows now.
@@ -234,8 +255,9 @@ impl<'r> Run<'r> {
         }
     }
 
-    fn handle(&mut self, message: Message) -> Result<(), ExecutorError> {
+    fn handle(&mut self, message: Message) {
         match message {
+            Message::Begun { task } => self.say_begun(task),
             Message::Progress { task, unit, done, total } => {
                 self.say_progress(task, unit, done, total);
             }
@@ -252,16 +274,26 @@ impl<'r> Run<'r> {
                 self.awaited -= 1;
                 self.ended(task, end);
             }
-            Message::Free { task } => {
+            Message::Free { task } => self.schedule.recheck(task),
+            Message::Placed { task, outcome, entry, placed } => {
                 self.awaited -= 1;
-                self.schedule.recheck(task);
+                self.placed(task, outcome, &entry, placed);
             }
-            Message::Placed(placed) => {
+            Message::Rebuild { task, study } => {
                 self.awaited -= 1;
-                self.say_placed(placed?);
+                self.rebuild_best(task, *study);
+            }
+            Message::Panicked { task, failure } => {
+                self.awaited -= 1;
+                match &self.tasks[task.index()] {
+                    Task::Stage(_) => self.fail(task, failure),
+                    Task::Trial(_) => {
+                        let end = End::Stopped(Stop::Failed(failure), Curve::default());
+                        self.trial_ended(task, end);
+                    }
+                }
             }
         }
-        Ok(())
     }
 
     /// First Ctrl-C: begin nothing more and let workers stop at a good point. Second: kill.
@@ -297,12 +329,17 @@ impl<'r> Run<'r> {
         self.options.force.contains(&stage.name) && !self.ran.contains(&fingerprint)
     }
 
-    /// Runs something on a blocking thread that ends in one message.
-    fn spawn(&mut self, work: impl FnOnce() -> Message + Send + 'static) {
+    /// Does something for a task on a blocking thread that ends in one message, come what may.
+    fn spawn(&mut self, task: TaskId, work: impl FnOnce() -> Message + Send + 'static) {
         self.awaited += 1;
         let sender = self.sender.clone();
-        // The loop listens until nothing is awaited.
-        tokio::task::spawn_blocking(move || drop(sender.send(work())));
+        tokio::task::spawn_blocking(move || {
+            let message = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+                Message::Panicked { task, failure: worker::panicked(&*panic) }
+            });
+            // The loop listens until nothing is awaited.
+            drop(sender.send(message));
+        });
     }
 
     fn ended(&mut self, id: TaskId, end: End) {
@@ -317,8 +354,8 @@ impl<'r> Run<'r> {
             return;
         }
         match end {
-            End::Ran(entry) => self.succeed(id, Outcome::Ran, &entry),
-            End::Cached(entry) => self.succeed(id, Outcome::Cached, &entry),
+            End::Ran(entry) => self.place(id, Outcome::Ran, entry),
+            End::Cached(entry) => self.place(id, Outcome::Cached, entry),
             End::Stopped(Stop::Failed(failure), _) => self.fail(id, failure),
             End::Stopped(Stop::Cancelled | Stop::Pruned, _) => {
                 self.finish_stage(id, Outcome::Cancelled, &BTreeMap::new(), None);
@@ -332,16 +369,15 @@ impl<'r> Run<'r> {
         let ended = self.schedule.join(task);
         self.end_unstarted(ended);
         self.release(task, fingerprint);
-        self.awaited += 1;
+        if self.schedule.is_closed() {
+            return self.close_studies();
+        }
         let (path, sender) = (self.store.lock_path(fingerprint), self.sender.clone());
-        let mut cancel = self.cancel.subscribe();
         tokio::spawn(async move {
             while let Ok(None) = lock::try_action(&path) {
-                tokio::select! {
-                    () = tokio::time::sleep(LOCK_POLL) => {}
-                    _ = cancel.changed() => break,
-                }
+                tokio::time::sleep(LOCK_POLL).await;
             }
+            // Nobody listens any more where the run has ended meanwhile.
             let _ = sender.send(Message::Free { task });
         });
     }
@@ -355,79 +391,6 @@ impl<'r> Run<'r> {
         for other in waiting {
             self.schedule.recheck(other);
         }
-    }
-
-    fn succeed(&mut self, id: TaskId, outcome: Outcome, entry: &Entry) {
-        let Task::Stage(task) = &self.tasks[id.index()] else { return };
-        let stage = Arc::clone(&task.stage);
-        for (output, blob) in &entry.outputs {
-            self.done.insert((stage.name.clone(), output.clone()), blob.digest);
-        }
-        self.roots.insert(stage.name.clone(), self.fingerprint(id));
-        let (store, root, name) =
-            (Arc::clone(&self.store), self.root.clone(), self.pipeline.name.clone());
-        let outputs = entry.outputs.clone();
-        self.spawn(move || Message::Placed(place::place(&store, &root, &name, &stage, &outputs)));
-        self.finish_stage(id, outcome, &entry.metrics, None);
-    }
-
-    fn fail(&mut self, id: TaskId, failure: Failure) {
-        if self.failed_stage.is_none() {
-            self.failed_stage = Some(self.stage_name(id));
-        }
-        self.finish_stage(id, Outcome::Failed, &BTreeMap::new(), Some(failure));
-    }
-
-    fn finish_stage(
-        &mut self,
-        id: TaskId,
-        outcome: Outcome,
-        metrics: &BTreeMap<String, f64>,
-        failure: Option<Failure>,
-    ) {
-        self.say_finished(id, outcome, metrics, failure);
-        if let Task::Stage(StageTask { manifest: Some(manifest), .. }) = &self.tasks[id.index()] {
-            let fingerprint = manifest.fingerprint();
-            self.release(id, fingerprint);
-        }
-        let ended = self.schedule.finish(id, outcome);
-        self.end_unstarted(ended);
-        self.close_studies();
-    }
-
-    /// Tells of tasks that will not start.
-    fn end_unstarted(&mut self, ended: Vec<(TaskId, Outcome)>) {
-        for (id, outcome) in ended {
-            match &self.tasks[id.index()] {
-                Task::Stage(_) => self.say_finished(id, outcome, &BTreeMap::new(), None),
-                Task::Trial(_) => self.trial_unstarted(id),
-            }
-        }
-    }
-
-    /// Records what the stages are now, and says how the run ended.
-    fn end(&mut self, started: Instant) -> Result<RunOutcome, ExecutorError> {
-        self.store.put_roots(&self.pipeline.name, &self.roots)?;
-        self.store.sweep();
-        let count = |outcome| self.counts.get(&outcome).copied().unwrap_or(0);
-        let outcome = if *self.cancel.borrow() != Cancel::None {
-            RunOutcome::Interrupted
-        } else if count(Outcome::Failed) > 0 {
-            RunOutcome::Failed
-        } else {
-            RunOutcome::Done
-        };
-        let event = Event::RunFinished {
-            outcome,
-            ran: count(Outcome::Ran),
-            cached: count(Outcome::Cached),
-            failed: count(Outcome::Failed),
-            skipped: count(Outcome::Skipped),
-            cancelled: count(Outcome::Cancelled),
-            seconds: started.elapsed().as_secs_f64(),
-        };
-        self.say(&event);
-        Ok(outcome)
     }
 }
 

@@ -263,6 +263,8 @@ pub enum DirtyReason {
     OutputMissing { output: String },
     /// An output's bytes in the store are not those that were written.
     OutputDamaged { output: String, path: String },
+    /// Trials of the study failed in a way that another try might not.
+    TrialsFailed { trials: u64 },
     /// An output of little use was dropped, and is needed now.
     OutputDropped { output: String },
     /// In a plan: a stage above may give other outputs.

@@ -15,7 +15,7 @@ use crate::fingerprint::{Digest, DirtyReason, Fingerprint, InputContent, Manifes
 use crate::history::History;
 use crate::pipeline::{Pipeline, Source, Stage};
 use crate::plan::Plan;
-use crate::stage::Params;
+use crate::stage::{OutputSpec, Params};
 use crate::store::{Entry, Store};
 
 /// What a plan and the store say of a stage.
@@ -144,18 +144,24 @@ fn judge(
     store: &Store,
     history: &History,
 ) -> Freshness {
-    match look_up(manifest, store) {
+    match look_up(manifest, &stage.outputs, store) {
         Found::Fresh(entry) => Freshness::Fresh(entry),
         Found::Troubled(reasons) => Freshness::Dirty(reasons),
         Found::Absent => Freshness::Dirty(explain(pipeline, stage, manifest, store, history)),
     }
 }
 
-/// Looks for the outputs of an action in the store.
-pub fn look_up(manifest: &Manifest, store: &Store) -> Found {
+/// Looks for the outputs that an action declares in the store.
+pub fn look_up(manifest: &Manifest, declared: &[OutputSpec], store: &Store) -> Found {
     let entry = store.entry(manifest.fingerprint());
     let Some(entry) = entry.filter(|entry| entry.failure.is_none()) else { return Found::Absent };
-    let troubles = store.troubles(&entry);
+    let mut troubles = store.troubles(&entry);
+    // A kind that has learnt to give one more output.
+    let absent = declared.iter().filter(|spec| !entry.outputs.contains_key(&spec.name));
+    troubles.extend(absent.map(|spec| DirtyReason::OutputMissing { output: spec.name.clone() }));
+    if entry.accidents > 0 {
+        troubles.push(DirtyReason::TrialsFailed { trials: entry.accidents });
+    }
     if troubles.is_empty() { Found::Fresh(Box::new(entry)) } else { Found::Troubled(troubles) }
 }
 

@@ -60,6 +60,15 @@ pub struct Entry {
     /// Why it gives nothing and never will; then `outputs` is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// Of a tune, how many trials failed in a way that another try might not: then its outputs are
+    /// there, but it is not fresh.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub accidents: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// One output of an entry.

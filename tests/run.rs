@@ -320,6 +320,66 @@ fn a_studys_trials_do_not_depend_on_the_number_of_slots() {
     assert_eq!(trials("1"), trials("3"));
 }
 
+#[test]
+fn a_trial_that_fails_by_accident_is_tried_again() {
+    let text = TUNE.replace("run: \"", "run: \"test ${with.x} -lt 50 -o -e $MENDED || exit 1; ");
+    let project = Project::new().file("tune.yaml", text);
+    let go = || {
+        let arguments = ["run", "tune.yaml", "tune", "--format", "json", "--jobs", "2"];
+        let mut command = project.command(&arguments);
+        command.env("COUNT", project.path("count")).env("MENDED", project.path("mended"));
+        events(&Output::of(&mut command).expect(0))
+    };
+    let first = go();
+    let failed = first.iter().filter(|line| line.ends_with(" failed")).count();
+    assert!(failed > 0 && failed < 6, "{first:?}");
+    project.write("mended", "");
+    let second = go();
+    assert!(second.contains(&"tune ran trials_failed".to_owned()), "{second:?}");
+    assert!(second.iter().all(|line| !line.ends_with(" failed")), "{second:?}");
+    assert_eq!(go(), ["tune cached", "done: 0 ran, 1 cached"]);
+}
+
+#[test]
+fn an_export_that_cannot_be_made_fails_its_stage_and_no_more() {
+    let text = "
+name: ragged
+stages:
+  bad:
+    kind: command
+    params: { run: 'printf \"a,b\\n1\\n1,2,3\\n\" > ${outputs.out}', outputs: { out: out.csv } }
+    export: { out: out.parquet }
+  good:
+    kind: command
+    params: { run: 'echo 1 > ${outputs.out}', outputs: { out: out.txt } }
+";
+    let project = Project::new().file("ragged.yaml", text);
+    let mut lines = run(&project, &["ragged.yaml", "--keep-going"]);
+    lines.sort();
+    assert_eq!(lines, ["bad failed never_ran", "failed: 1 ran, 0 cached", "good ran never_ran"]);
+}
+
+#[test]
+fn a_second_interrupt_ends_a_stubborn_command_at_once() {
+    let text = "
+name: stubborn
+stages:
+  wait:
+    kind: command
+    params: { run: \"trap '' TERM; touch begun; sleep 60 & wait; sleep 60\" }
+";
+    let project = Project::new().file("stubborn.yaml", text);
+    let mut child = project.command(&["run", "stubborn.yaml", "--format", "json"]).spawn().unwrap();
+    wait_until("the command runs", || project.path("begun").exists());
+    let pid = rustix::process::Pid::from_child(&child);
+    for _ in 0..2 {
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    wait_until("no process is left", || processes_in(project.root()).is_empty());
+}
+
 /// The processes whose working directory is `folder`.
 fn processes_in(folder: &Path) -> Vec<PathBuf> {
     let folder = fs::canonicalize(folder).unwrap();

@@ -41,7 +41,7 @@ impl Run<'_> {
             }
         };
         let title = self.stage_name(task);
-        self.spawn(move || {
+        self.spawn(task, move || {
             let _span = tracing::debug_span!("check", title).entered();
             Message::Checked { task, check: Box::new(work()) }
         });
@@ -95,7 +95,7 @@ impl Run<'_> {
         task.manifest = Some(manifest);
         task.digests = digests;
         match entry {
-            Some(entry) => self.succeed(id, Outcome::Cached, &entry),
+            Some(entry) => self.place(id, Outcome::Cached, entry),
             None => self.queue(id, fingerprint),
         }
     }
@@ -112,7 +112,7 @@ fn check_stage(
     match freshness::input_digests(stage, root, store, known) {
         Ok(Some(digests)) => {
             let manifest = freshness::manifest(pipeline, stage, &digests);
-            let found = freshness::look_up(&manifest, store);
+            let found = freshness::look_up(&manifest, &stage.outputs, store);
             Check::Stage { manifest, digests, found }
         }
         Ok(None) => unreachable!("a stage is checked once all that it needs is done"),

@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use super::worker::{self, InputFile, Job, Message};
 use super::{Run, StageTask, Task};
-use crate::event::Event;
 use crate::fingerprint::{Digest, Manifest};
 use crate::freshness::InputDigests;
 use crate::pipeline::{Source, Stage};
@@ -20,16 +19,10 @@ impl Run<'_> {
         match &mut self.tasks[id.index()] {
             Task::Trial(trial) => {
                 trial.started = Instant::now();
-                let event = Event::TrialStarted {
-                    stage: trial.stage.name.clone(),
-                    number: trial.number,
-                    params: trial.point.clone(),
-                };
                 let (tune, params) = (trial.tune, trial.params.clone());
                 let manifest = trial.manifest.clone();
                 let (rule, keep) = (trial.stop_rule.clone(), trial.keep.clone());
                 let outputs = trial.outputs.clone();
-                self.say(&event);
                 let mut job = self.job(id, tune, params, manifest, slots);
                 job.outputs = outputs;
                 job.stop_rule = rule;
@@ -38,13 +31,14 @@ impl Run<'_> {
             }
             Task::Stage(task) => {
                 task.started = Instant::now();
-                let (stage, reasons) = (Arc::clone(&task.stage), task.reasons.clone());
+                let stage = Arc::clone(&task.stage);
                 // Only a checked task is started, and the check leaves its manifest.
                 let manifest = task.manifest.clone().expect("a started stage was checked");
-                let (name, kind) = (stage.name.clone(), stage.kind());
-                self.say(&Event::StageStarted { stage: name, kind, reasons });
                 match stage.kind() {
-                    StageKind::Tune => self.start_study(id, &manifest),
+                    StageKind::Tune => {
+                        self.say_begun(id);
+                        self.start_study(id, &manifest);
+                    }
                     _ => {
                         let job = self.job(id, id, stage.params.clone(), manifest, slots);
                         self.work(job);
@@ -118,13 +112,20 @@ impl Run<'_> {
         if job.params.kind() == StageKind::Command {
             self.awaited += 1;
             let sender = self.sender.clone();
+            let running = tokio::spawn(worker::run_command(job));
             tokio::spawn(async move {
-                let end = worker::run_command(job).await;
+                let message = match running.await {
+                    Ok(end) => Message::Ended { task, end },
+                    Err(error) => {
+                        let failure = worker::panicked(&*error.into_panic());
+                        Message::Panicked { task, failure }
+                    }
+                };
                 // The loop listens until nothing is awaited.
-                let _ = sender.send(Message::Ended { task, end });
+                let _ = sender.send(message);
             });
         } else {
-            self.spawn(move || Message::Ended { task, end: worker::run(&job) });
+            self.spawn(task, move || Message::Ended { task, end: worker::run(&job) });
         }
     }
 }

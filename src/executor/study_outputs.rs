@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::LOCK_POLL;
 use super::tuning::StudyRun;
-use super::worker::Keep;
+use super::worker::{End, Keep};
 use crate::fingerprint::Fingerprint;
+use crate::freshness::{self, Found};
 use crate::stage::tune::{self, TrialRecord};
 use crate::stage::{Failure, Params};
 use crate::store::{Entry, Store, StoreError, files, lock};
@@ -24,14 +26,57 @@ impl StudyRun {
 
     /// Writes the tune's entry: the best trial's outputs, the table of trials, the best params; and
     /// drops the outputs of the trials that are not kept.
-    pub(super) fn write(mut self, store: &Store, best: Entry) -> Result<Entry, Failure> {
+    pub(super) fn write(mut self, store: &Store) -> Written {
+        let lock = match self.lock(store) {
+            Ok(lock) => lock,
+            Err(error) => return Written::Ended(failed(error.to_string())),
+        };
+        // Another process may have written it while we waited.
+        let found = freshness::look_up(&self.manifest, &self.stage.outputs, store);
+        if let Found::Fresh(entry) = found {
+            return Written::Ended(End::Cached(entry));
+        }
+        let end = match self.publish(store) {
+            Ok(Some(entry)) => End::Ran(Box::new(entry)),
+            Ok(None) => return Written::BestLost(Box::new(self)),
+            Err(failure) => End::Stopped(failure.into(), Curve::default()),
+        };
+        let _ = files::remove_folder(&store.work_path(self.manifest.fingerprint()));
+        drop(lock);
+        if let End::Ran(_) = end
+            && let Err(error) = self.drop_others(store)
+        {
+            // They only take room; the next study drops them.
+            tracing::warn!("{error}");
+        }
+        Written::Ended(end)
+    }
+
+    /// Waits for the lock of the tune's own action: its working folder is shared by all processes.
+    fn lock(&self, store: &Store) -> Result<lock::Lock, StoreError> {
+        let path = store.lock_path(self.manifest.fingerprint());
+        loop {
+            if let Some(lock) = lock::try_action(&path)? {
+                return Ok(lock);
+            }
+            std::thread::sleep(LOCK_POLL);
+        }
+    }
+
+    /// Stores the tune's outputs and entry; `None` where the best trial's outputs are lost.
+    fn publish(&mut self, store: &Store) -> Result<Option<Entry>, Failure> {
         let failed = |error: StoreError| Failure::new(error.to_string());
-        let fingerprint = self.manifest.fingerprint();
-        let folder = store.work_path(fingerprint);
+        let folder = store.work_path(self.manifest.fingerprint());
         files::fresh_folder(&folder).map_err(failed)?;
         self.records.sort_by_key(|record| record.number);
         tune::write_outputs(&folder, &self.study, &self.records)?;
-        let publish = lock::shared(&store.path("locks/publish")).map_err(failed)?;
+        // No outputs may be dropped between the look at the best trial's and the tune's entry.
+        let _lock = lock::shared(&store.path("locks/publish")).map_err(failed)?;
+        let best = self.study.best().map(|best| self.fingerprints[&best.number]);
+        let best = best.and_then(|fingerprint| store.entry(fingerprint));
+        let Some(best) = best.filter(|entry| store.troubles(entry).is_empty()) else {
+            return Ok(None);
+        };
         let mut outputs = best.outputs;
         for spec in tune::own_outputs() {
             let blob = store.put_blob(&folder.join(&spec.file)).map_err(failed)?;
@@ -44,12 +89,10 @@ impl StudyRun {
             metrics: best.metrics,
             curve: Curve::default(),
             failure: None,
+            accidents: self.accidents,
         };
         store.put_entry(&entry).map_err(failed)?;
-        drop(publish);
-        let _ = files::remove_folder(&folder);
-        self.drop_others(store).map_err(failed)?;
-        Ok(entry)
+        Ok(Some(entry))
     }
 
     /// Drops the outputs of all trials but the best `keep`, and but the base's own action.
@@ -63,6 +106,18 @@ impl StudyRun {
         let others = self.fingerprints.values().filter(|one| !kept.contains(one));
         store.drop_outputs(&others.copied().collect::<Vec<_>>())
     }
+}
+
+/// What came of writing a study's outputs.
+pub(super) enum Written {
+    /// The tune stage ended.
+    Ended(End),
+    /// The store lacks the best trial's outputs.
+    BestLost(Box<StudyRun>),
+}
+
+fn failed(message: String) -> End {
+    End::Stopped(Failure::new(message).into(), Curve::default())
 }
 
 /// Makes the judge of which finished trials are among the best `keep` so far.

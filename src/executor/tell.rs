@@ -1,8 +1,9 @@
 //! What the loop says of a run: every event goes to the reporter and to the history.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use super::{Run, Task};
+use super::{Run, StageState, Task};
 use crate::event::{Event, Outcome};
 use crate::fingerprint::{DirtyReason, Fingerprint};
 use crate::pipeline::Stage;
@@ -16,6 +17,25 @@ impl Run<'_> {
         (self.emit)(event);
     }
 
+    /// Tells that the action of a task begins.
+    pub(super) fn say_begun(&mut self, id: TaskId) {
+        let event = match &mut self.tasks[id.index()] {
+            Task::Stage(task) => {
+                task.state = StageState::Begun;
+                let (stage, kind) = (task.stage.name.clone(), task.stage.kind());
+                Event::StageStarted { stage, kind, reasons: task.reasons.clone() }
+            }
+            // The study knows its result already; only its outputs are wanted again.
+            Task::Trial(trial) if trial.rebuild => return,
+            Task::Trial(trial) => Event::TrialStarted {
+                stage: trial.stage.name.clone(),
+                number: trial.number,
+                params: trial.point.clone(),
+            },
+        };
+        self.say(&event);
+    }
+
     /// Tells that a stage is over, and counts it.
     pub(super) fn say_finished(
         &mut self,
@@ -24,14 +44,15 @@ impl Run<'_> {
         metrics: &BTreeMap<String, f64>,
         failure: Option<Failure>,
     ) {
-        let Task::Stage(task) = &self.tasks[id.index()] else { return };
+        let Task::Stage(task) = &mut self.tasks[id.index()] else { return };
+        let before = std::mem::replace(&mut task.state, StageState::Ended);
         let is_done = matches!(outcome, Outcome::Ran | Outcome::Cached);
         let event = Event::StageFinished {
             stage: task.stage.name.clone(),
             outcome,
-            seconds: match outcome {
-                Outcome::Ran | Outcome::Failed => task.started.elapsed().as_secs_f64(),
-                Outcome::Cached | Outcome::Skipped | Outcome::Cancelled => 0.0,
+            seconds: match before {
+                StageState::Begun => task.started.elapsed().as_secs_f64(),
+                StageState::Waiting | StageState::Ended => 0.0,
             },
             reasons: task.reasons.clone(),
             metrics: metrics.clone(),
@@ -68,8 +89,8 @@ impl Run<'_> {
             if let Some(aside) = &one.set_aside {
                 let message = format!(
                     "`{}` had been edited: the edited file is now `{}`",
-                    self.shown(&one.path),
-                    self.shown(aside)
+                    shown(&one.path, &self.root),
+                    shown(aside, &self.root)
                 );
                 self.say(&Event::Warning { stage: Some(one.stage.clone()), message });
             }
@@ -83,7 +104,7 @@ impl Run<'_> {
             let message = match reason {
                 DirtyReason::OutputDamaged { output, path } => format!(
                     "the stored output `{output}` is damaged (`{}`): it is computed again",
-                    self.shown(path.as_ref())
+                    shown(path.as_ref(), &self.root)
                 ),
                 DirtyReason::OutputMissing { output } => {
                     format!("the stored output `{output}` is gone: it is computed again")
@@ -92,11 +113,6 @@ impl Run<'_> {
             };
             self.say(&Event::Warning { stage: Some(stage.name.clone()), message });
         }
-    }
-
-    /// Gives a path as people see it: relative to the root where it lies below.
-    fn shown(&self, path: &std::path::Path) -> String {
-        path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
     }
 
     /// Gives the name of a task's stage; of a trial's, the tune's.
@@ -117,4 +133,9 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// Gives a path as people see it: relative to the root where it lies below.
+pub(super) fn shown(path: &Path, root: &Path) -> String {
+    path.strip_prefix(root).unwrap_or(path).display().to_string()
 }

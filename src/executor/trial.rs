@@ -49,11 +49,11 @@ impl Trial {
         forced: bool,
     ) -> Box<dyn FnOnce() -> Check + Send> {
         let (manifest, rule) = (self.manifest.clone(), self.stop_rule.clone());
-        let rebuild = self.rebuild;
+        let (rebuild, outputs) = (self.rebuild, self.outputs.clone());
         Box::new(move || {
             Check::Trial(match (forced, rebuild) {
                 (true, _) => TrialCheck::Run,
-                (false, true) => match freshness::look_up(&manifest, &store) {
+                (false, true) => match freshness::look_up(&manifest, &outputs, &store) {
                     freshness::Found::Fresh(entry) => TrialCheck::Ended(entry),
                     _ => TrialCheck::Run,
                 },

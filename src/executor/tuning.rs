@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::study_outputs::keep_best;
+use super::study_outputs::{Written, keep_best};
+use super::tell::shown;
 use super::trial::{Trial, TrialCheck};
 use super::worker::{End, Keep, Message};
 use super::{Run, Task};
@@ -36,6 +37,8 @@ pub(super) struct StudyRun {
     /// Trials that are tasks of the schedule now.
     open: usize,
     last_failure: Option<Failure>,
+    /// Trials that failed in a way that another try might not.
+    pub(super) accidents: u64,
 }
 
 impl Run<'_> {
@@ -58,6 +61,7 @@ impl Run<'_> {
             fingerprints: BTreeMap::new(),
             open: 0,
             last_failure: None,
+            accidents: 0,
         };
         self.studies.insert(id, run);
         self.pump(id);
@@ -71,8 +75,8 @@ impl Run<'_> {
             match tune::trial_params(&run.base.params, &point) {
                 Ok(params) => self.add_trial(id, number, point, params, false),
                 Err(issue) => {
-                    let failure = Failure::new(issue.message);
-                    self.tell_failed(id, number, &point, failure, 0.0);
+                    let failure = Failure::new(issue.message).deterministic();
+                    self.tell_failed(id, number, point, failure, 0.0);
                 }
             }
         }
@@ -153,7 +157,8 @@ impl Run<'_> {
         let failure = entry.failure.clone().or_else(|| {
             let known: Vec<&str> = entry.metrics.keys().map(String::as_str).collect();
             let help = format!("it reported {}", known.join(", "));
-            value.is_none().then(|| Failure::new(format!("it reported no `{metric}`")).help(help))
+            let failure = Failure::new(format!("it reported no `{metric}`")).help(help);
+            value.is_none().then(|| failure.deterministic())
         });
         match (failure, value) {
             (None, Some(value)) => {
@@ -169,7 +174,9 @@ impl Run<'_> {
 
     /// Tells the study how a trial ended, and goes on with it.
     fn end_trial(&mut self, id: TaskId, end: Ended, outcome: TrialOutcome) {
-        let Task::Trial(trial) = &self.tasks[id.index()] else { return };
+        let Task::Trial(trial) = &mut self.tasks[id.index()] else { return };
+        // What the rule holds of earlier curves must not outlive the trial.
+        (trial.stop_rule, trial.keep) = (None, None);
         let (tune, number, point) = (trial.tune, trial.number, trial.point.clone());
         let (rebuild, stage) = (trial.rebuild, Arc::clone(&trial.stage));
         let seconds = match outcome {
@@ -207,7 +214,8 @@ impl Run<'_> {
                 None
             }
             Ended::Failed(failure) => {
-                return self.tell_failed(tune, number, &point, failure, seconds);
+                self.tell_failed(tune, number, point, failure, seconds);
+                return self.pump(tune);
             }
             Ended::Cancelled => return self.close_studies(),
         };
@@ -220,7 +228,7 @@ impl Run<'_> {
         &mut self,
         tune: TaskId,
         number: u64,
-        point: &Point,
+        point: Point,
         failure: Failure,
         seconds: f64,
     ) {
@@ -228,12 +236,14 @@ impl Run<'_> {
         let stage = run.stage.name.clone();
         run.record(number, BTreeMap::new(), &Curve::default());
         run.study.tell(number, TrialEnd::Failed);
-        let message = format!("trial {number} failed: {failure}");
+        let mut message = format!("trial {number} failed: {failure}");
+        if let Some(log) = &failure.log {
+            message += &format!("; its log is `{}`", shown(log, &self.root));
+        }
+        run.accidents += u64::from(!failure.deterministic);
         run.last_failure = Some(failure);
         self.say(&Event::Warning { stage: Some(stage.clone()), message });
-        let (point, outcome) = (point.clone(), TrialOutcome::Failed);
-        self.say_trial(tune, &stage, number, point, None, outcome, seconds);
-        self.pump(tune);
+        self.say_trial(tune, &stage, number, point, None, TrialOutcome::Failed, seconds);
     }
 
     #[expect(clippy::too_many_arguments, reason = "the fields of one event")]
@@ -264,7 +274,8 @@ impl Run<'_> {
 
     /// A trial that will not start: nothing is told, so that the study can go on another time.
     pub(super) fn trial_unstarted(&mut self, id: TaskId) {
-        let Task::Trial(trial) = &self.tasks[id.index()] else { return };
+        let Task::Trial(trial) = &mut self.tasks[id.index()] else { return };
+        (trial.stop_rule, trial.keep) = (None, None);
         if let Some(run) = self.studies.get_mut(&trial.tune) {
             run.open -= 1;
         }
@@ -285,56 +296,62 @@ impl Run<'_> {
 
     /// Writes the outputs of a study all of whose trials have ended.
     fn finish_study(&mut self, id: TaskId) {
-        let Some(run) = self.studies.get_mut(&id) else { return };
-        let Some(best) = run.study.best() else {
-            let last = run.last_failure.clone();
-            self.studies.remove(&id);
-            let why = last.map_or(String::new(), |last| format!(": {last}"));
+        // The study itself goes to the thread that writes its outputs.
+        let Some(run) = self.studies.remove(&id) else { return };
+        if run.study.best().is_none() {
+            let why = run.last_failure.map_or(String::new(), |last| format!(": {last}"));
             return self.fail(id, Failure::new(format!("no trial ran to its end{why}")));
-        };
+        }
+        if let Err(error) = self.store.put_roots(&self.pipeline.name, &self.roots) {
+            return self.fail(id, Failure::new(error.to_string()));
+        }
+        self.ran.extend(run.fingerprints.values());
+        let store = Arc::clone(&self.store);
+        self.spawn(id, move || match run.write(&store) {
+            Written::Ended(end) => Message::Ended { task: id, end },
+            Written::BestLost(study) => Message::Rebuild { task: id, study },
+        });
+    }
+
+    /// Runs the best trial again: its outputs had been dropped when another was better, or somebody
+    /// removed them.
+    pub(super) fn rebuild_best(&mut self, id: TaskId, run: StudyRun) {
+        let Some(best) = run.study.best() else { return };
         let (number, point) = (best.number, best.point.clone());
-        let entry = self.store.entry(run.fingerprints[&number]);
-        match entry.filter(|entry| self.store.troubles(entry).is_empty()) {
-            Some(entry) => self.write_study(id, entry),
-            None => {
-                // Its outputs had been dropped when another was better, or somebody removed them.
-                match tune::trial_params(&run.base.params, &point) {
-                    Ok(params) => self.add_trial(id, number, point, params, true),
-                    Err(issue) => self.fail(id, Failure::new(issue.message)),
-                }
-            }
+        let params = tune::trial_params(&run.base.params, &point);
+        self.studies.insert(id, run);
+        match params {
+            _ if self.schedule.is_closed() => self.close_studies(),
+            Ok(params) => self.add_trial(id, number, point, params, true),
+            Err(issue) => self.end_study(id, Failure::new(issue.message)),
         }
     }
 
     /// Goes on once the best trial's outputs are there again.
-    fn rebuilt(&mut self, tune: TaskId, end: Ended) {
+    fn rebuilt(&mut self, id: TaskId, end: Ended) {
         match end {
-            Ended::Complete(..) => self.pump(tune),
+            Ended::Complete(value, ..) => {
+                let Some(run) = self.studies.get(&id) else { return };
+                let before = run.study.best().and_then(|best| best.value);
+                if before.is_some_and(|before| before != value) {
+                    let stage = Some(run.stage.name.clone());
+                    let message = format!(
+                        "the best trial gave {value} when it was run again for its outputs: its \
+                         program does not give the same result twice"
+                    );
+                    self.say(&Event::Warning { stage, message });
+                }
+                self.pump(id);
+            }
             Ended::Cancelled => self.close_studies(),
             Ended::Pruned(_) => unreachable!("nothing prunes a trial that is run for its outputs"),
-            Ended::Failed(failure) => {
-                self.studies.remove(&tune);
-                self.fail(tune, failure);
-            }
+            Ended::Failed(failure) => self.end_study(id, failure),
         }
     }
 
-    fn write_study(&mut self, id: TaskId, best: Entry) {
-        if let Err(error) = self.store.put_roots(&self.pipeline.name, &self.roots) {
-            self.studies.remove(&id);
-            return self.fail(id, Failure::new(error.to_string()));
-        }
-        // The study itself goes to the thread that writes its outputs.
-        let Some(run) = self.studies.remove(&id) else { return };
-        self.ran.extend(run.fingerprints.values());
-        let store = Arc::clone(&self.store);
-        self.spawn(move || {
-            let end = match run.write(&store, best) {
-                Ok(entry) => End::Ran(Box::new(entry)),
-                Err(failure) => End::Stopped(failure.into(), Curve::default()),
-            };
-            Message::Ended { task: id, end }
-        });
+    fn end_study(&mut self, id: TaskId, failure: Failure) {
+        self.studies.remove(&id);
+        self.fail(id, failure);
     }
 }
 

@@ -15,17 +15,19 @@ use tracing::Instrument;
 use super::check::Check;
 use super::listener::Listener;
 use super::process::{self, Cancel};
+use super::tuning::StudyRun;
 use crate::data::Format;
+use crate::event::Outcome;
 use crate::fingerprint::{Digest, Fingerprint, Manifest};
 use crate::freshness::{Found, look_up};
 use crate::schedule::TaskId;
 use crate::stage::command::{Launch, Paths};
 use crate::stage::{self, Context, Failure, Finished, OutputSpec, Params, Stop};
+use crate::store::artifacts::Placed;
 use crate::store::{Entry, Store, StoreError, files, lock};
 use crate::study::{Curve, StopRule};
 
 /// What a worker tells the loop.
-#[derive(Debug)]
 pub enum Message {
     /// `done` of `total` units are done.
     Progress { task: TaskId, unit: &'static str, done: u64, total: u64 },
@@ -39,9 +41,18 @@ pub enum Message {
     Free { task: TaskId },
     /// A check ended.
     Checked { task: TaskId, check: Box<Check> },
-    /// A finished stage's artifacts were placed.
-    Placed(Result<Vec<crate::store::artifacts::Placed>, StoreError>),
+    /// The action has its lock, and begins.
+    Begun { task: TaskId },
+    /// The artifacts of a stage that ended well were placed, or could not be.
+    Placed { task: TaskId, outcome: Outcome, entry: Box<Entry>, placed: PlaceResult },
+    /// The best trial of a study has to run again, for the store lacks its outputs.
+    Rebuild { task: TaskId, study: Box<StudyRun> },
+    /// What was done for a task on another thread panicked.
+    Panicked { task: TaskId, failure: Failure },
 }
+
+/// The artifacts that had to be written.
+pub type PlaceResult = Result<Vec<Placed>, StoreError>;
 
 /// How an action ended.
 #[derive(Debug)]
@@ -123,7 +134,7 @@ pub fn run(job: &Job) -> End {
     };
     let listener = Listener::new(job);
     let result = catch_unwind(AssertUnwindSafe(|| run_kind(job, &listener)));
-    let result = result.unwrap_or_else(|panic| Err(panicked(&*panic)));
+    let result = result.unwrap_or_else(|panic| Err(panicked(&*panic).into()));
     finish(job, result, listener.into_curve())
 }
 
@@ -142,7 +153,9 @@ pub async fn run_command(job: Job) -> End {
     let (lock, launch) = match begun.await {
         Ok(Ok(begun)) => begun,
         Ok(Err(end)) => return *end,
-        Err(error) => return End::Stopped(panicked_text(error.to_string()), Curve::default()),
+        Err(error) => {
+            return End::Stopped(panicked_text(error.to_string()).into(), Curve::default());
+        }
     };
     let listener = Arc::new(Listener::new(&job));
     let log = job.store.log_path(job.fingerprint);
@@ -157,7 +170,7 @@ pub async fn run_command(job: Job) -> End {
     });
     match ended.await {
         Ok(end) => end,
-        Err(error) => End::Stopped(panicked_text(error.to_string()), Curve::default()),
+        Err(error) => End::Stopped(panicked_text(error.to_string()).into(), Curve::default()),
     }
 }
 
@@ -169,10 +182,12 @@ fn begin(job: &Job) -> Result<lock::Lock, Box<End>> {
     let Some(lock) = lock else { return Err(Box::new(End::Busy)) };
     if job.force {
         files::remove_folder(&job.store.checkpoint_path(job.fingerprint)).map_err(failed)?;
-    } else if let Found::Fresh(entry) = look_up(&job.manifest, &job.store) {
+    } else if let Found::Fresh(entry) = look_up(&job.manifest, &job.outputs, &job.store) {
         return Err(Box::new(End::Cached(entry)));
     }
     files::fresh_folder(&outputs_folder(job)).map_err(failed)?;
+    // The loop listens as long as a worker lives; at a second Ctrl-C nobody does.
+    let _ = job.sender.send(Message::Begun { task: job.task });
     Ok(lock)
 }
 
@@ -280,6 +295,7 @@ fn publish(job: &Job, finished: Finished, curve: &Curve) -> Result<Entry, Stop> 
         metrics: finished.metrics,
         curve: curve.clone(),
         failure: None,
+        accidents: 0,
     };
     job.store.put_entry(&entry).map_err(store)?;
     let _ = files::remove_folder(&job.store.checkpoint_path(job.fingerprint));
@@ -314,11 +330,15 @@ fn remember(job: &Job, stop: &Stop, curve: &Curve) {
             metrics: BTreeMap::new(),
             curve: curve.clone(),
             failure: Some(failure.clone()),
+            accidents: 0,
         }),
         Stop::Failed(_) | Stop::Cancelled => Ok(()),
     };
     if let Err(error) = kept {
         tracing::warn!("{error}");
+    }
+    if matches!(stop, Stop::Failed(failure) if failure.deterministic) {
+        let _ = files::remove_folder(&job.store.checkpoint_path(job.fingerprint));
     }
 }
 
@@ -335,7 +355,8 @@ fn store_failure(error: &StoreError) -> Stop {
     Failure::new(error.to_string()).into()
 }
 
-fn panicked(panic: &(dyn std::any::Any + Send)) -> Stop {
+/// Makes a failure of a panic.
+pub fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {
     let text = panic
         .downcast_ref::<String>()
         .cloned()
@@ -343,8 +364,6 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> Stop {
     panicked_text(text.unwrap_or_default())
 }
 
-fn panicked_text(text: String) -> Stop {
-    Failure::new(format!("it panicked: {text}"))
-        .help("this is a bug of runner: please report it")
-        .into()
+fn panicked_text(text: String) -> Failure {
+    Failure::new(format!("it panicked: {text}")).help("this is a bug of runner: please report it")
 }

@@ -21,6 +21,9 @@ pub fn reason(reason: &DirtyReason) -> String {
     match reason {
         DirtyReason::NeverRan => "never ran before".to_owned(),
         DirtyReason::Forced => "forced by --force".to_owned(),
+        DirtyReason::TrialsFailed { trials } => {
+            format!("{} failed and may not fail again", counted(*trials, "trial"))
+        }
         DirtyReason::EntryMissing => "its result is no longer in the store".to_owned(),
         DirtyReason::ParamChanged { path, old, new, variables } => {
             let (old, new) = (value(old, Digits::All), value(new, Digits::All));

@@ -35,6 +35,7 @@ fn entry(store: &Store, name: &str, bytes: &[u8]) -> Entry {
         metrics: BTreeMap::from([("loss".to_owned(), 0.1)]),
         curve: Curve::default(),
         failure: None,
+        accidents: 0,
     };
     store.put_entry(&entry).unwrap();
     entry

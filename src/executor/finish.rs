@@ -1,0 +1,118 @@
+//! The end of a stage, placed or failed or never begun, and the end of the run.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::process::Cancel;
+use super::worker::{Message, PlaceResult};
+use super::{Run, StageState, StageTask, Task, place};
+use crate::event::{Event, Outcome, RunOutcome};
+use crate::schedule::TaskId;
+use crate::stage::Failure;
+use crate::store::Entry;
+
+impl Run<'_> {
+    /// Places the artifacts of a stage whose outputs are there; it ends when they are.
+    pub(super) fn place(&mut self, id: TaskId, outcome: Outcome, entry: Box<Entry>) {
+        let Task::Stage(task) = &self.tasks[id.index()] else { return };
+        let (stage, root) = (Arc::clone(&task.stage), self.root.clone());
+        let (store, pipeline) = (Arc::clone(&self.store), self.pipeline.name.clone());
+        self.spawn(id, move || {
+            let placed = place::place(&store, &root, &pipeline, &stage, &entry.outputs);
+            Message::Placed { task: id, outcome, entry, placed }
+        });
+    }
+
+    pub(super) fn placed(
+        &mut self,
+        id: TaskId,
+        outcome: Outcome,
+        entry: &Entry,
+        placed: PlaceResult,
+    ) {
+        match placed {
+            Ok(placed) => self.say_placed(placed),
+            Err(error) => {
+                let failure = Failure::new(format!("its outputs cannot be placed: {error}"));
+                return self.fail(id, failure);
+            }
+        }
+        let name = self.stage_name(id);
+        for (output, blob) in &entry.outputs {
+            self.done.insert((name.clone(), output.clone()), blob.digest);
+        }
+        self.roots.insert(name, self.fingerprint(id));
+        self.finish_stage(id, outcome, &entry.metrics, None);
+    }
+
+    pub(super) fn fail(&mut self, id: TaskId, failure: Failure) {
+        if self.failed_stage.is_none() {
+            self.failed_stage = Some(self.stage_name(id));
+        }
+        self.finish_stage(id, Outcome::Failed, &BTreeMap::new(), Some(failure));
+    }
+
+    pub(super) fn finish_stage(
+        &mut self,
+        id: TaskId,
+        outcome: Outcome,
+        metrics: &BTreeMap<String, f64>,
+        failure: Option<Failure>,
+    ) {
+        self.say_finished(id, outcome, metrics, failure);
+        if let Task::Stage(StageTask { manifest: Some(manifest), .. }) = &self.tasks[id.index()] {
+            let fingerprint = manifest.fingerprint();
+            self.release(id, fingerprint);
+        }
+        let ended = self.schedule.finish(id, outcome);
+        self.end_unstarted(ended);
+        self.close_studies();
+    }
+
+    /// Tells of tasks that will not start.
+    pub(super) fn end_unstarted(&mut self, ended: Vec<(TaskId, Outcome)>) {
+        for (id, outcome) in ended {
+            match &self.tasks[id.index()] {
+                Task::Stage(_) => self.say_finished(id, outcome, &BTreeMap::new(), None),
+                Task::Trial(_) => self.trial_unstarted(id),
+            }
+        }
+    }
+
+    /// Tells of the stages that nobody waits for any more.
+    pub(super) fn abandon(&mut self) {
+        for index in 0..self.tasks.len() {
+            if let Task::Stage(StageTask { state: StageState::Begun, .. }) = &self.tasks[index] {
+                self.say_finished(TaskId::new(index), Outcome::Cancelled, &BTreeMap::new(), None);
+            }
+        }
+    }
+
+    /// Records what the stages are now, and says how the run ended.
+    pub(super) fn end(&mut self, started: Instant) -> RunOutcome {
+        if let Err(error) = self.store.put_roots(&self.pipeline.name, &self.roots) {
+            self.say(&Event::Warning { stage: None, message: error.to_string() });
+        }
+        self.store.sweep();
+        let count = |outcome| self.counts.get(&outcome).copied().unwrap_or(0);
+        let outcome = if *self.cancel.borrow() != Cancel::None {
+            RunOutcome::Interrupted
+        } else if count(Outcome::Failed) > 0 {
+            RunOutcome::Failed
+        } else {
+            RunOutcome::Done
+        };
+        let event = Event::RunFinished {
+            outcome,
+            ran: count(Outcome::Ran),
+            cached: count(Outcome::Cached),
+            failed: count(Outcome::Failed),
+            skipped: count(Outcome::Skipped),
+            cancelled: count(Outcome::Cancelled),
+            seconds: started.elapsed().as_secs_f64(),
+        };
+        self.say(&event);
+        outcome
+    }
+}
