@@ -14,6 +14,7 @@
 //! Every change goes through `Schedule::set`. A failed stage stops new work, or with
 //! `keep_going` skips its descendants; a failed trial stops nothing.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use crate::event::Outcome;
@@ -76,6 +77,8 @@ struct Task {
     state: State,
     demand: Demand,
     is_trial: bool,
+    /// How long it takes beside others of its kind: of queued trials, the longest starts first.
+    work: u64,
     /// Tasks that this one needs and that are not done.
     missing: usize,
     needed_by: Vec<TaskId>,
@@ -86,7 +89,8 @@ struct Task {
 pub struct Schedule {
     tasks: Vec<Task>,
     ready: BTreeSet<TaskId>,
-    queued: BTreeSet<TaskId>,
+    /// By work, the most first; then in the order of adding.
+    queued: BTreeSet<(Reverse<u64>, TaskId)>,
     free: usize,
     keep_going: bool,
     /// Set once no new work is begun, to the outcome of what had not started: skipped where a
@@ -111,15 +115,17 @@ impl Schedule {
 
     /// Adds a stage that starts only after `needs`, which were added before it.
     pub fn add_stage(&mut self, needs: &[TaskId], demand: Demand) -> TaskId {
-        self.add(needs, demand, false)
+        // A stage may hold up others, so it comes before any trial.
+        self.add(needs, demand, false, u64::MAX)
     }
 
-    /// Adds a trial, which needs nothing and whose failure stops nothing.
-    pub fn add_trial(&mut self) -> TaskId {
-        self.add(&[], Demand::One, true)
+    /// Adds a trial, which needs nothing and whose failure stops nothing. `work` says how long it
+    /// takes beside other trials: started last, a long one would leave slots idle at the end.
+    pub fn add_trial(&mut self, work: u64) -> TaskId {
+        self.add(&[], Demand::One, true, work)
     }
 
-    fn add(&mut self, needs: &[TaskId], demand: Demand, is_trial: bool) -> TaskId {
+    fn add(&mut self, needs: &[TaskId], demand: Demand, is_trial: bool, work: u64) -> TaskId {
         let id = TaskId(self.tasks.len());
         let needs: BTreeSet<TaskId> = needs.iter().copied().collect();
         for need in &needs {
@@ -129,6 +135,7 @@ impl Schedule {
             state: State::Waiting,
             demand,
             is_trial,
+            work,
             missing: needs.len(),
             needed_by: Vec::new(),
         };
@@ -149,8 +156,8 @@ impl Schedule {
             self.set(task, State::Checking);
             return Some(Step::Check(task));
         }
-        let startable = |task: &&TaskId| self.free > 0 || self.tasks[task.0].demand == Demand::None;
-        let task = self.queued.iter().find(startable).copied()?;
+        let startable = |task: &TaskId| self.free > 0 || self.tasks[task.0].demand == Demand::None;
+        let task = self.queued.iter().map(|(_, task)| *task).find(startable)?;
         let slots = match self.tasks[task.0].demand {
             Demand::None => 0,
             Demand::One => 1,
@@ -261,7 +268,7 @@ impl Schedule {
                 self.ready.remove(&task);
             }
             State::Queued => {
-                self.queued.remove(&task);
+                self.queued.remove(&(Reverse(self.tasks[task.0].work), task));
             }
             State::Running { slots } => self.free += slots,
             State::Done(_) => unreachable!("a task ends once"),
@@ -272,7 +279,7 @@ impl Schedule {
                 self.ready.insert(task);
             }
             State::Queued => {
-                self.queued.insert(task);
+                self.queued.insert((Reverse(self.tasks[task.0].work), task));
             }
             State::Running { slots } => self.free -= slots,
             State::Done(_) => self.open -= 1,

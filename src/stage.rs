@@ -210,6 +210,15 @@ impl Params {
         }
     }
 
+    /// Says how long an action with these params takes beside one with others of the same kind, in
+    /// no unit: a guess, on which no result depends. 0 where nothing is known.
+    pub fn work(&self) -> u64 {
+        match self {
+            Params::Train(params) => params.work(),
+            _ => 0,
+        }
+    }
+
     /// Finds the mistakes that a field's type and range cannot express.
     pub fn check(&self) -> Vec<ParamIssue> {
         match self {

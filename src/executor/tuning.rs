@@ -63,6 +63,13 @@ impl Run<'_> {
             last_failure: None,
             accidents: 0,
         };
+        self.say(&Event::StageProgress {
+            stage: run.stage.name.clone(),
+            unit: "trials",
+            done: 0,
+            total: run.study.total(),
+            metrics: BTreeMap::new(),
+        });
         self.studies.insert(id, run);
         self.pump(id);
     }
@@ -117,7 +124,7 @@ impl Run<'_> {
             started: Instant::now(),
             rebuild,
         };
-        self.schedule.add_trial();
+        self.schedule.add_trial(trial.params.work());
         self.tasks.push(Task::Trial(Box::new(trial)));
     }
 

@@ -193,7 +193,7 @@ fn a_joined_task_is_looked_at_again_and_a_failed_trial_stops_nothing() {
     assert_eq!(schedule.next_step(), Some(Step::Check(tune)));
     assert_eq!(schedule.queue(tune), []);
     assert_eq!(schedule.next_step(), Some(Step::Start { task: tune, slots: 0 }));
-    let (first, second) = (schedule.add_trial(), schedule.add_trial());
+    let (first, second) = (schedule.add_trial(1), schedule.add_trial(1));
     assert_eq!(schedule.next_step(), Some(Step::Check(first)));
     schedule.queue(first);
     assert_eq!(schedule.next_step(), Some(Step::Check(second)));
@@ -205,6 +205,20 @@ fn a_joined_task_is_looked_at_again_and_a_failed_trial_stops_nothing() {
     schedule.finish(second, Outcome::Cached);
     schedule.finish(tune, Outcome::Ran);
     assert_eq!(schedule.next_step(), Some(Step::Check(after)));
+}
+
+#[test]
+fn the_longest_of_queued_trials_starts_first() {
+    let mut schedule = Schedule::new(1, false);
+    let trials = [3, 9, 1].map(|work| schedule.add_trial(work));
+    for trial in trials {
+        assert_eq!(schedule.next_step(), Some(Step::Check(trial)));
+        schedule.queue(trial);
+    }
+    for trial in [trials[1], trials[0], trials[2]] {
+        assert_eq!(schedule.next_step(), Some(Step::Start { task: trial, slots: 1 }));
+        schedule.finish(trial, Outcome::Ran);
+    }
 }
 
 #[test]

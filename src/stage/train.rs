@@ -140,6 +140,14 @@ impl Params {
         (!inside).then(|| ParamIssue::new("schedule.factor", message, help))
     }
 
+    /// Guesses how long training takes: the products of weights and steps.
+    pub(super) fn work(&self) -> u64 {
+        let Network::Lstm { units, .. } = &self.network;
+        let inputs = std::iter::once(&0).chain(units);
+        let weights: usize = units.iter().zip(inputs).map(|(own, below)| own * (below + own)).sum();
+        (weights as u64).saturating_mul(self.window as u64).saturating_mul(self.epochs)
+    }
+
     /// Gives the model, the curve of its training, and its metrics.
     pub fn outputs(&self) -> Vec<OutputSpec> {
         vec![
