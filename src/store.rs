@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +44,8 @@ use stat_cache::StatCache;
 pub struct Store {
     folder: PathBuf,
     stats: Mutex<StatCache>,
+    /// What is known to be recorded of artifacts, by pipeline.
+    placed: Mutex<BTreeMap<String, artifacts::Record>>,
 }
 
 /// The record "this fingerprint gave these outputs".
@@ -104,7 +106,7 @@ impl Store {
     /// Opens the store in `folder` (`.runner`) without creating anything.
     pub fn open(folder: &Path) -> Store {
         let stats = StatCache::load(&folder.join("stat-cache"));
-        Store { folder: folder.to_owned(), stats: Mutex::new(stats) }
+        Store { folder: folder.to_owned(), stats: Mutex::new(stats), placed: Mutex::default() }
     }
 
     /// Creates the store's folder where it is absent, and tells version control to leave it alone.
@@ -320,9 +322,14 @@ impl Store {
         self.stats().save(&self.path("stat-cache"))
     }
 
-    fn stats(&self) -> std::sync::MutexGuard<'_, StatCache> {
+    fn stats(&self) -> MutexGuard<'_, StatCache> {
         // A panic under this lock leaves a cache that is at worst incomplete.
-        self.stats.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn placed(&self) -> MutexGuard<'_, BTreeMap<String, artifacts::Record>> {
+        // A panic under this lock leaves records as they were read or written.
+        self.placed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sharded(&self, kind: &str, digest: Digest) -> PathBuf {

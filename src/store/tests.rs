@@ -137,6 +137,30 @@ fn an_edited_artifact_is_set_aside_and_a_lost_one_put_back() {
 }
 
 #[test]
+fn what_was_placed_without_a_record_is_no_edit() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = store(&folder);
+    let artifacts = folder.path().join("artifacts");
+    let place = |store: &Store, digest| {
+        let artifact =
+            Artifact { stage: "generate".to_owned(), path: "generate/data.csv".into(), digest };
+        store.place("lambda", &artifacts, &[artifact]).unwrap()
+    };
+    let digests = [b"1", b"2", b"3"].map(|bytes| put(&first, bytes).digest);
+    place(&first, digests[0]);
+    // A kill after the artifact was written, before the record was.
+    fs::write(artifacts.join("generate/data.csv"), b"2").unwrap();
+    assert_eq!(place(&first, digests[2])[0].set_aside, None);
+
+    // The store alone is lost, and a run gives the same bytes: nothing to write but the record.
+    fs::remove_dir_all(first.path("")).unwrap();
+    let second = store(&folder);
+    assert_eq!(place(&second, put(&second, b"3").digest), []);
+    files::remove_file(&second.blob_path(digests[2])).unwrap();
+    assert_eq!(place(&second, put(&second, b"4").digest)[0].set_aside, None);
+}
+
+#[test]
 fn the_stat_cache_survives_and_a_damaged_one_is_empty() {
     let folder = tempfile::tempdir().unwrap();
     let first = store(&folder);
