@@ -89,6 +89,12 @@ pub enum StoreError {
         /// Why it failed.
         source: io::Error,
     },
+    /// A file was changed while it was being read.
+    #[error("`{path}` changed while it was converted: run it again", path = path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// A table cannot be converted.
     #[error(transparent)]
     Convert(#[from] crate::data::DataError),

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::artifacts::Artifact;
 use super::*;
+use crate::data::Format;
 use crate::stage::StageKind;
 
 fn store(folder: &tempfile::TempDir) -> Store {
@@ -158,6 +159,20 @@ fn what_was_placed_without_a_record_is_no_edit() {
     assert_eq!(place(&second, put(&second, b"3").digest), []);
     files::remove_file(&second.blob_path(digests[2])).unwrap();
     assert_eq!(place(&second, put(&second, b"4").digest)[0].set_aside, None);
+}
+
+#[test]
+fn a_conversion_of_a_changed_file_is_not_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let file = folder.path().join("rows.csv");
+    let convert = |hashed: &[u8]| store.converted(&file, Digest::of(hashed), Format::Csv);
+    let (before, after) = (b"a\n1\n", b"a\n2\n");
+    fs::write(&file, after).unwrap();
+    assert!(matches!(convert(before), Err(StoreError::Changed { .. })));
+    fs::write(&file, before).unwrap();
+    let converted = convert(before).unwrap();
+    assert_eq!(fs::read(store.blob_path(converted)).unwrap(), before);
 }
 
 #[test]
