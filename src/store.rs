@@ -19,7 +19,7 @@
 //! .runner/history.sqlite          the history of runs
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -74,6 +74,13 @@ pub struct Blob {
     /// Whether the bytes were given up: the entry is a hit unless they are needed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dropped: bool,
+}
+
+impl Entry {
+    /// Says whether any of its outputs still has bytes to give up.
+    fn has_bytes(&self) -> bool {
+        self.outputs.values().any(|blob| !blob.dropped)
+    }
 }
 
 /// What went wrong with the store's files.
@@ -256,12 +263,20 @@ impl Store {
     ///
     /// [`StoreError::Io`] where the store cannot be written.
     pub fn drop_outputs(&self, fingerprints: &[Fingerprint]) -> Result<(), StoreError> {
+        // Looked for outside the lock: mostly there is nothing to drop, and entries are many.
+        let has_bytes = |one: &&Fingerprint| self.entry(**one).is_some_and(|one| one.has_bytes());
+        let fingerprints: Vec<&Fingerprint> = fingerprints.iter().filter(has_bytes).collect();
+        if fingerprints.is_empty() {
+            return Ok(());
+        }
         // Nobody may publish an entry that leans on a blob between the look and the removal.
         let _lock = lock::exclusive(&self.path("locks/publish"))?;
-        let roots = self.roots();
+        let roots: HashSet<Fingerprint> = self.roots().collect();
         let mut candidates = Vec::new();
-        for fingerprint in fingerprints.iter().filter(|one| !roots.contains(one)) {
-            let Some(mut entry) = self.entry(*fingerprint) else { continue };
+        for fingerprint in fingerprints.into_iter().filter(|one| !roots.contains(one)) {
+            let Some(mut entry) = self.entry(*fingerprint).filter(Entry::has_bytes) else {
+                continue;
+            };
             candidates
                 .extend(entry.outputs.values().filter(|blob| !blob.dropped).map(|b| b.digest));
             entry.outputs.values_mut().for_each(|blob| blob.dropped = true);
@@ -270,7 +285,7 @@ impl Store {
         if candidates.is_empty() {
             return Ok(());
         }
-        let used: std::collections::HashSet<Digest> = self
+        let used: HashSet<Digest> = self
             .entries()
             .flat_map(|entry| entry.outputs.into_values())
             .filter(|blob| !blob.dropped)
@@ -294,21 +309,23 @@ impl Store {
         roots: &BTreeMap<String, Fingerprint>,
     ) -> Result<(), StoreError> {
         let path = self.path("roots").join(pipeline);
-        let mut all: BTreeMap<String, Fingerprint> = files::read_sealed(&path).unwrap_or_default();
-        let before = all.clone();
-        all.extend(roots.iter().map(|(stage, fingerprint)| (stage.clone(), *fingerprint)));
-        if all == before {
+        let read = || files::read_sealed::<BTreeMap<_, _>>(&path).unwrap_or_default();
+        let all = read();
+        if roots.iter().all(|(stage, fingerprint)| all.get(stage) == Some(fingerprint)) {
             return Ok(());
         }
+        // Another run of the pipeline may add its own stages at the same time.
+        let _lock = lock::exclusive(&self.path("locks").join(format!("roots-{pipeline}")))?;
+        let mut all = read();
+        all.extend(roots.iter().map(|(stage, fingerprint)| (stage.clone(), *fingerprint)));
         files::write_sealed(&path, &all)
     }
 
-    fn roots(&self) -> Vec<Fingerprint> {
+    fn roots(&self) -> impl Iterator<Item = Fingerprint> {
         files::list(&self.path("roots"))
             .into_iter()
             .filter_map(|path| files::read_sealed::<BTreeMap<String, Fingerprint>>(&path))
             .flat_map(BTreeMap::into_values)
-            .collect()
     }
 
     /// Reads every entry, one after another.

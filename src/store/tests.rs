@@ -1,5 +1,5 @@
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use serde_json::json;
 
@@ -109,6 +109,30 @@ fn dropped_outputs_keep_their_digest_and_bytes_that_others_have() {
     let alone = store.entry(alone.manifest.fingerprint()).unwrap();
     assert_eq!(alone.outputs["data"].digest, Digest::of(b"other"));
     assert!(matches!(&store.troubles(&alone)[..], [DirtyReason::OutputDropped { .. }]));
+
+    let path = store.sharded("entries", alone.manifest.fingerprint().0);
+    let written = || fs::metadata(&path).unwrap().ino();
+    let before = written();
+    store.drop_outputs(&[alone.manifest.fingerprint()]).unwrap();
+    assert_eq!(written(), before, "what is dropped is not written again");
+}
+
+#[test]
+fn roots_of_runs_at_the_same_time_are_all_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let fingerprint = |name: &str| Fingerprint(Digest::of(name.as_bytes()));
+    let names: Vec<String> = (0..8).map(|number| format!("stage{number}")).collect();
+    std::thread::scope(|scope| {
+        for name in &names {
+            scope.spawn(|| {
+                let roots = BTreeMap::from([(name.clone(), fingerprint(name))]);
+                store.put_roots("pipeline", &roots).unwrap();
+            });
+        }
+    });
+    let kept: HashSet<Fingerprint> = store.roots().collect();
+    assert_eq!(kept, names.iter().map(|name| fingerprint(name)).collect());
 }
 
 #[test]
