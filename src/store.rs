@@ -1,15 +1,16 @@
 //! The content-addressed store under `.runner/`: blobs, entries, conversions, the stat cache.
 //!
 //! A blob is one file's bytes under their BLAKE3 digest; an entry is the record "this fingerprint
-//! gave these outputs". Everything is written to a temporary file in the folder where it will lie
-//! and renamed, blobs before the entry that names them, so that whatever is killed at whatever
-//! moment, a later run sees a whole entry or none. Knows nothing of pipelines or of running.
+//! gave these outputs". Everything is written to a temporary file and renamed, blobs before the
+//! entry that names them, so that whatever is killed at whatever moment, a later run sees a whole
+//! entry or none. Knows nothing of pipelines or of running.
 //!
 //! ```text
 //! .runner/blobs/ab/cdef…          bytes by digest, read-only
 //! .runner/entries/ab/cdef…        entries by fingerprint, each with its own checksum
 //! .runner/conversions/ab/cdef…    digest of a blob in another format, with a checksum
 //! .runner/checkpoints/abcdef…/    what an unfinished action goes on from
+//! .runner/tmp/                    files that are being written
 //! .runner/work/abcdef…/           the fresh folder of an action in flight
 //! .runner/logs/abcdef….log        the output of a command
 //! .runner/locks/…                 the operating system's advisory locks
@@ -24,6 +25,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +40,9 @@ pub mod lock;
 pub mod stat_cache;
 
 use stat_cache::StatCache;
+
+/// How long nobody has written to a temporary file that was left behind.
+const ABANDONED: Duration = Duration::from_secs(60 * 60);
 
 /// A store on disk.
 #[derive(Debug)]
@@ -132,11 +137,12 @@ impl Store {
         if ignore.exists() {
             return Ok(());
         }
-        files::write_atomic(&ignore, b"*\n")
+        files::write_through(&self.temporaries(), &ignore, b"*\n")
     }
 
-    /// Removes the working folders that killed runs left behind.
+    /// Removes the temporary files and working folders that killed runs left behind.
     pub fn sweep(&self) {
+        files::remove_older(&self.temporaries(), ABANDONED);
         for folder in files::list(&self.path("work")) {
             let Some(name) = folder.file_name().and_then(|name| name.to_str()) else { continue };
             let Ok(digest) = name.parse() else { continue };
@@ -188,7 +194,7 @@ impl Store {
     ///
     /// [`StoreError::Io`] where it cannot be written.
     pub fn put_entry(&self, entry: &Entry) -> Result<(), StoreError> {
-        files::write_sealed(&self.sharded("entries", entry.manifest.fingerprint().0), entry)
+        self.write_sealed(&self.sharded("entries", entry.manifest.fingerprint().0), entry)
     }
 
     /// Moves a file into the store under its digest.
@@ -318,7 +324,7 @@ impl Store {
         let _lock = lock::exclusive(&self.path("locks").join(format!("roots-{pipeline}")))?;
         let mut all = read();
         all.extend(roots.iter().map(|(stage, fingerprint)| (stage.clone(), *fingerprint)));
-        files::write_sealed(&path, &all)
+        self.write_sealed(&path, &all)
     }
 
     fn roots(&self) -> impl Iterator<Item = Fingerprint> {
@@ -342,7 +348,7 @@ impl Store {
     ///
     /// [`StoreError::Io`] where it cannot be written; it is a cache, so nothing is lost.
     pub fn save_stats(&self) -> Result<(), StoreError> {
-        self.stats().save(&self.path("stat-cache"))
+        self.stats().save(&self.temporaries(), &self.path("stat-cache"))
     }
 
     fn stats(&self) -> MutexGuard<'_, StatCache> {
@@ -353,6 +359,15 @@ impl Store {
     fn placed(&self) -> MutexGuard<'_, BTreeMap<String, artifacts::Record>> {
         // A panic under this lock leaves records as they were read or written.
         self.placed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the folder of files that are being written: one, so that a sweep costs nothing.
+    fn temporaries(&self) -> PathBuf {
+        self.path("tmp")
+    }
+
+    fn write_sealed(&self, path: &Path, value: &impl Serialize) -> Result<(), StoreError> {
+        files::write_sealed_through(&self.temporaries(), path, value)
     }
 
     fn sharded(&self, kind: &str, digest: Digest) -> PathBuf {

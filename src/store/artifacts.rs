@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{Store, StoreError, files, lock};
@@ -65,7 +66,7 @@ impl Store {
             }
             record.insert(artifact.path.clone(), artifact.digest);
         }
-        files::write_sealed(&self.record_path(pipeline), &record)?;
+        self.write_sealed(&self.record_path(pipeline), &record)?;
         self.placed().insert(pipeline.to_owned(), record);
         Ok(placed)
     }
@@ -126,18 +127,30 @@ impl Store {
     /// Copies a blob to its artifact's path; a reflink where the file system can.
     fn write_artifact(&self, path: &Path, digest: Digest) -> Result<(), StoreError> {
         files::create_parent(path)?;
-        let blob = self.blob_path(digest);
-        let copy = |temporary: &Path| reflink_copy::reflink_or_copy(&blob, temporary).map(|_| ());
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let temporary = tempfile::Builder::new()
-            .prefix(".tmp-")
-            .make_in(folder, copy)
-            .map_err(StoreError::io("copy from the store to", path))?;
-        // Blobs are read-only; an artifact is the user's to edit.
-        fs::set_permissions(temporary.path(), Permissions::from_mode(0o644))
-            .map_err(StoreError::io("set the mode of", path))?;
-        temporary.persist(path).map_err(|failed| StoreError::io("write", path)(failed.error))?;
+        let (folder, temporaries) = (files::parent(path), self.temporaries());
+        fs::create_dir_all(&temporaries)
+            .map_err(StoreError::io("create the folder", &temporaries))?;
+        let device = |folder: &Path| fs::metadata(folder).map(|metadata| metadata.dev()).ok();
+        let mut written = Err(io::ErrorKind::CrossesDevices.into());
+        if device(folder) == device(&temporaries) {
+            written = self.write_artifact_through(&temporaries, path, digest);
+        }
+        // One device may hold two file systems, as bind mounts do.
+        if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::CrossesDevices) {
+            written = self.write_artifact_through(folder, path, digest);
+        }
+        written.map_err(StoreError::io("copy from the store to", path))?;
         self.stats().record_own(path, digest);
         Ok(())
+    }
+
+    /// Copies a blob to a temporary file in `folder` and renames that.
+    fn write_artifact_through(&self, folder: &Path, path: &Path, digest: Digest) -> io::Result<()> {
+        let blob = self.blob_path(digest);
+        let copy = |temporary: &Path| reflink_copy::reflink_or_copy(&blob, temporary).map(|_| ());
+        let temporary = tempfile::Builder::new().prefix(files::TEMPORARY).make_in(folder, copy)?;
+        // Blobs are read-only; an artifact is the user's to edit.
+        fs::set_permissions(temporary.path(), Permissions::from_mode(0o644))?;
+        temporary.persist(path).map_err(|failed| failed.error)
     }
 }

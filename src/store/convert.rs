@@ -26,8 +26,7 @@ impl Store {
         {
             return Ok(blob.digest);
         }
-        files::create_parent(&self.path("work/conversion"))?;
-        let target = files::temporary_beside(&self.path("work/conversion"))?;
+        let target = files::temporary_in(&self.temporaries())?;
         let result = data::convert(file, target.path(), format);
         // What was read is recorded for good: it must be what was hashed.
         if self.digest(file).map_err(StoreError::io("read", file))? != digest {
@@ -35,7 +34,7 @@ impl Store {
         }
         result?;
         let blob = self.put_blob(target.path())?;
-        files::write_sealed(&record, &blob)?;
+        self.write_sealed(&record, &blob)?;
         Ok(blob.digest)
     }
 }

@@ -200,6 +200,18 @@ fn a_conversion_of_a_changed_file_is_not_recorded() {
 }
 
 #[test]
+fn a_sweep_removes_what_killed_writes_left_long_ago() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let [old, young] = ["old", "young"].map(|name| store.temporaries().join(name));
+    fs::write(&young, b"").unwrap();
+    let long_ago = std::time::SystemTime::now() - ABANDONED * 2;
+    fs::File::create(&old).unwrap().set_modified(long_ago).unwrap();
+    store.sweep();
+    assert!(!old.exists() && young.exists());
+}
+
+#[test]
 fn the_stat_cache_survives_and_a_damaged_one_is_empty() {
     let folder = tempfile::tempdir().unwrap();
     let first = store(&folder);
