@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::fingerprint::DirtyReason;
 use crate::stage::{Failure, StageKind};
@@ -76,8 +76,7 @@ pub enum Event {
 }
 
 /// How a stage ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     /// It ran to its end.
     Ran,
@@ -91,9 +90,27 @@ pub enum Outcome {
     Cancelled,
 }
 
+impl Outcome {
+    /// Gives the word for it, which people, JSON lines and the history share.
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Ran => "ran",
+            Outcome::Cached => "cached",
+            Outcome::Failed => "failed",
+            Outcome::Skipped => "skipped",
+            Outcome::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl Serialize for Outcome {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
 /// How a trial ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrialOutcome {
     /// It ran to its end.
     Ran,
@@ -107,9 +124,36 @@ pub enum TrialOutcome {
     Cancelled,
 }
 
+impl TrialOutcome {
+    /// All of them, in the order in which they are told.
+    pub const ALL: [TrialOutcome; 5] = [
+        TrialOutcome::Ran,
+        TrialOutcome::Cached,
+        TrialOutcome::Pruned,
+        TrialOutcome::Failed,
+        TrialOutcome::Cancelled,
+    ];
+
+    /// Gives the word for it, which people, JSON lines and the history share.
+    pub fn name(self) -> &'static str {
+        match self {
+            TrialOutcome::Ran => "ran",
+            TrialOutcome::Cached => "cached",
+            TrialOutcome::Pruned => "pruned",
+            TrialOutcome::Failed => "failed",
+            TrialOutcome::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl Serialize for TrialOutcome {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
 /// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunOutcome {
     /// Every stage ran or was cached.
     Done,
@@ -117,4 +161,21 @@ pub enum RunOutcome {
     Failed,
     /// Ctrl-C, or a signal to end.
     Interrupted,
+}
+
+impl RunOutcome {
+    /// Gives the word for it, which people, JSON lines and the history share.
+    pub fn name(self) -> &'static str {
+        match self {
+            RunOutcome::Done => "done",
+            RunOutcome::Failed => "failed",
+            RunOutcome::Interrupted => "interrupted",
+        }
+    }
+}
+
+impl Serialize for RunOutcome {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
 }

@@ -1,170 +1,168 @@
 //! The history: runs, stage runs and trials with their times and metrics, in SQLite.
 //!
-//! Losing it loses no result: it serves explanations and people. A file that cannot be read is set
+//! Losing it loses no result: it serves explanations and people. A file that is damaged is set
 //! aside and a new one begun; a history that cannot be written is silent, since a run must not
-//! fail for its sake.
+//! fail for its sake. Nor must a run wait for it: a thread of its own writes what is told.
 
-use std::path::Path;
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use rusqlite::{Connection, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OpenFlags};
 
-use crate::event::{Event, Outcome, RunOutcome, TrialOutcome};
+use crate::event::Event;
 use crate::fingerprint::Fingerprint;
 
-const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS runs (
-        id INTEGER PRIMARY KEY, pipeline TEXT NOT NULL, started TEXT NOT NULL,
-        outcome TEXT, seconds REAL);
-    CREATE TABLE IF NOT EXISTS stage_runs (
-        run INTEGER NOT NULL REFERENCES runs(id), pipeline TEXT NOT NULL, stage TEXT NOT NULL,
-        fingerprint TEXT, outcome TEXT NOT NULL, seconds REAL NOT NULL,
-        reasons TEXT NOT NULL, metrics TEXT NOT NULL);
-    CREATE INDEX IF NOT EXISTS stage_runs_by_stage ON stage_runs (pipeline, stage);
-    CREATE TABLE IF NOT EXISTS trials (
-        run INTEGER NOT NULL REFERENCES runs(id), stage TEXT NOT NULL, number INTEGER NOT NULL,
-        params TEXT NOT NULL, value REAL, outcome TEXT NOT NULL, seconds REAL NOT NULL);
-    PRAGMA user_version = 1;
-";
+mod writer;
+
+use writer::Write;
+
+/// How long a look waits for whoever keeps all others out: the loop of a run waits with it.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// The history of one root.
 #[derive(Debug)]
 pub struct History {
-    connection: Option<Connection>,
-    run: i64,
+    path: PathBuf,
     pipeline: String,
+    /// Opened at the first look.
+    reader: RefCell<Option<Connection>>,
+    writer: Option<(mpsc::Sender<Write>, JoinHandle<()>)>,
 }
 
 impl History {
     /// Opens the history for a run that will write to it.
     pub fn open(path: &Path) -> History {
-        let connection = connect(path).or_else(|_| {
-            // Unreadable: kept for whoever wants to look, and begun anew.
-            let _ = std::fs::rename(path, path.with_extension("sqlite.damaged"));
-            connect(path)
-        });
-        if let Err(error) = &connection {
-            tracing::warn!("cannot open the history `{}`: {error}", path.display());
+        let (sender, receiver) = mpsc::channel();
+        let file = path.to_owned();
+        let thread = thread::Builder::new()
+            .name("history".to_owned())
+            .spawn(move || writer::write_all(&file, &receiver));
+        if let Err(error) = &thread {
+            tracing::warn!("cannot start the thread that writes the history: {error}");
         }
-        History { connection: connection.ok(), run: 0, pipeline: String::new() }
+        let mut history = History::look(path);
+        history.writer = thread.ok().map(|thread| (sender, thread));
+        history
     }
 
     /// Opens the history for a look that writes nothing.
     pub fn look(path: &Path) -> History {
-        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
-        let connection = Connection::open_with_flags(path, flags).ok();
-        History { connection, run: 0, pipeline: String::new() }
+        History {
+            path: path.to_owned(),
+            pipeline: String::new(),
+            reader: RefCell::default(),
+            writer: None,
+        }
     }
 
     /// Begins a run of `pipeline`; later events belong to it.
     pub fn begin(&mut self, pipeline: &str) {
         pipeline.clone_into(&mut self.pipeline);
-        self.write("INSERT INTO runs (pipeline, started) VALUES (?1, datetime('now'))", [pipeline]);
-        self.run = self.connection.as_ref().map_or(0, Connection::last_insert_rowid);
+        self.write(Write::Begin(self.pipeline.clone()));
     }
 
     /// Records an event that is worth keeping.
     pub fn record(&mut self, event: &Event, fingerprint: Option<Fingerprint>) {
         match event {
-            Event::StageFinished { stage, outcome, seconds, reasons, metrics, .. } => self.write(
-                "INSERT INTO stage_runs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                params![
-                    self.run,
-                    self.pipeline,
-                    stage,
-                    fingerprint.map(|fingerprint| fingerprint.to_string()),
-                    outcome_name(*outcome),
-                    seconds,
-                    serde_json::to_string(reasons).unwrap_or_default(),
-                    serde_json::to_string(metrics).unwrap_or_default(),
-                ],
-            ),
+            Event::StageFinished { stage, outcome, seconds, reasons, metrics, .. } => {
+                let fingerprint = fingerprint.map(|fingerprint| fingerprint.to_string());
+                self.write(Write::Row(
+                    "INSERT INTO stage_runs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                    vec![
+                        self.pipeline.clone().into(),
+                        stage.clone().into(),
+                        fingerprint.into(),
+                        outcome.name().to_owned().into(),
+                        (*seconds).into(),
+                        json(reasons),
+                        json(metrics),
+                    ],
+                ));
+            }
             Event::TrialFinished {
                 stage, number, params: point, value, outcome, seconds, ..
-            } => self.write(
+            } => self.write(Write::Row(
                 "INSERT INTO trials VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                params![
-                    self.run,
-                    stage,
-                    i64::try_from(*number).unwrap_or(i64::MAX),
-                    serde_json::to_string(point).unwrap_or_default(),
-                    value,
-                    trial_name(*outcome),
-                    seconds,
+                vec![
+                    stage.clone().into(),
+                    i64::try_from(*number).unwrap_or(i64::MAX).into(),
+                    json(point),
+                    (*value).into(),
+                    outcome.name().to_owned().into(),
+                    (*seconds).into(),
                 ],
-            ),
-            Event::RunFinished { outcome, seconds, .. } => self.write(
-                "UPDATE runs SET outcome = ?1, seconds = ?2 WHERE id = ?3",
-                params![run_name(*outcome), seconds, self.run],
-            ),
+            )),
+            Event::RunFinished { outcome, seconds, .. } => self.write(Write::Row(
+                "UPDATE runs SET outcome = ?2, seconds = ?3 WHERE id = ?1",
+                vec![outcome.name().to_owned().into(), (*seconds).into()],
+            )),
             _ => {}
         }
     }
 
-    /// Gives the fingerprints with which a stage ended well, the latest first, each once.
+    /// Gives the fingerprints with which a stage ended well, the latest first, each once; what is
+    /// recorded at this moment may not be among them yet.
     pub fn fingerprints(&self, pipeline: &str, stage: &str) -> Vec<Fingerprint> {
-        self.query(pipeline, stage).unwrap_or_default()
+        let mut reader = self.reader.borrow_mut();
+        if reader.is_none() {
+            *reader = connect(&self.path).ok();
+        }
+        let found = reader.as_ref().map(|connection| query(connection, pipeline, stage));
+        found.and_then(Result::ok).unwrap_or_else(|| {
+            // It is perhaps being made or set aside by the writer: the next look opens it anew.
+            *reader = None;
+            Vec::new()
+        })
     }
 
-    fn query(&self, pipeline: &str, stage: &str) -> rusqlite::Result<Vec<Fingerprint>> {
-        let Some(connection) = &self.connection else { return Ok(Vec::new()) };
-        let mut statement = connection.prepare_cached(
-            "SELECT fingerprint FROM stage_runs
-             WHERE pipeline = ?1 AND stage = ?2 AND outcome IN ('ran', 'cached')
-               AND fingerprint IS NOT NULL
-             GROUP BY fingerprint ORDER BY max(rowid) DESC LIMIT 50",
-        )?;
-        let rows = statement.query_map([pipeline, stage], |row| row.get::<_, String>(0))?;
-        let texts: Vec<String> = rows.collect::<rusqlite::Result<_>>()?;
-        Ok(texts.iter().filter_map(|text| Some(Fingerprint(text.parse().ok()?))).collect())
-    }
-
-    fn write(&self, sql: &str, values: impl rusqlite::Params) {
-        let Some(connection) = &self.connection else { return };
-        let written =
-            connection.prepare_cached(sql).and_then(|mut statement| statement.execute(values));
-        if let Err(error) = written {
-            tracing::warn!("cannot write the history: {error}");
+    fn write(&self, write: Write) {
+        if let Some((sender, _)) = &self.writer {
+            // The writer goes on until nobody can send; one that panicked has said so.
+            let _ = sender.send(write);
         }
     }
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    if let Some(folder) = path.parent() {
-        let _ = std::fs::create_dir_all(folder);
+impl Drop for History {
+    fn drop(&mut self) {
+        // The last to close tidies the write-ahead log away, which a reader may not.
+        self.reader.take();
+        if let Some((sender, thread)) = self.writer.take() {
+            drop(sender);
+            let _ = thread.join();
+        }
     }
-    let connection = Connection::open(path)?;
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
-    // The write-ahead log needs no sync a commit: a loss of power loses history, never results.
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
-    connection.execute_batch(SCHEMA)?;
+}
+
+fn json(value: &impl serde::Serialize) -> Value {
+    serde_json::to_string(value).unwrap_or_default().into()
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(PATIENCE)?;
     Ok(connection)
 }
 
-fn outcome_name(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Ran => "ran",
-        Outcome::Cached => "cached",
-        Outcome::Failed => "failed",
-        Outcome::Skipped => "skipped",
-        Outcome::Cancelled => "cancelled",
-    }
+fn query(
+    connection: &Connection,
+    pipeline: &str,
+    stage: &str,
+) -> rusqlite::Result<Vec<Fingerprint>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT fingerprint FROM stage_runs
+         WHERE pipeline = ?1 AND stage = ?2 AND outcome IN ('ran', 'cached')
+           AND fingerprint IS NOT NULL
+         GROUP BY fingerprint ORDER BY max(rowid) DESC LIMIT 50",
+    )?;
+    let rows = statement.query_map([pipeline, stage], |row| row.get::<_, String>(0))?;
+    let texts: Vec<String> = rows.collect::<rusqlite::Result<_>>()?;
+    Ok(texts.iter().filter_map(|text| Some(Fingerprint(text.parse().ok()?))).collect())
 }
 
-fn trial_name(outcome: TrialOutcome) -> &'static str {
-    match outcome {
-        TrialOutcome::Ran => "ran",
-        TrialOutcome::Cached => "cached",
-        TrialOutcome::Pruned => "pruned",
-        TrialOutcome::Failed => "failed",
-        TrialOutcome::Cancelled => "cancelled",
-    }
-}
-
-fn run_name(outcome: RunOutcome) -> &'static str {
-    match outcome {
-        RunOutcome::Done => "done",
-        RunOutcome::Failed => "failed",
-        RunOutcome::Interrupted => "interrupted",
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,15 +1,16 @@
 //! The content-addressed store under `.runner/`: blobs, entries, conversions, the stat cache.
 //!
 //! A blob is one file's bytes under their BLAKE3 digest; an entry is the record "this fingerprint
-//! gave these outputs". Everything is written to a temporary file in the folder where it will lie
-//! and renamed, blobs before the entry that names them, so that whatever is killed at whatever
-//! moment, a later run sees a whole entry or none. Knows nothing of pipelines or of running.
+//! gave these outputs". Everything is written to a temporary file and renamed, blobs before the
+//! entry that names them, so that whatever is killed at whatever moment, a later run sees a whole
+//! entry or none. Knows nothing of pipelines or of running.
 //!
 //! ```text
 //! .runner/blobs/ab/cdef…          bytes by digest, read-only
 //! .runner/entries/ab/cdef…        entries by fingerprint, each with its own checksum
 //! .runner/conversions/ab/cdef…    digest of a blob in another format, with a checksum
 //! .runner/checkpoints/abcdef…/    what an unfinished action goes on from
+//! .runner/tmp/                    files that are being written
 //! .runner/work/abcdef…/           the fresh folder of an action in flight
 //! .runner/logs/abcdef….log        the output of a command
 //! .runner/locks/…                 the operating system's advisory locks
@@ -19,11 +20,12 @@
 //! .runner/history.sqlite          the history of runs
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -39,11 +41,16 @@ pub mod stat_cache;
 
 use stat_cache::StatCache;
 
+/// How long nobody has written to a temporary file that was left behind.
+const ABANDONED: Duration = Duration::from_secs(60 * 60);
+
 /// A store on disk.
 #[derive(Debug)]
 pub struct Store {
     folder: PathBuf,
     stats: Mutex<StatCache>,
+    /// What is known to be recorded of artifacts, by pipeline.
+    placed: Mutex<BTreeMap<String, artifacts::Record>>,
 }
 
 /// The record "this fingerprint gave these outputs".
@@ -83,6 +90,13 @@ pub struct Blob {
     pub dropped: bool,
 }
 
+impl Entry {
+    /// Says whether any of its outputs still has bytes to give up.
+    fn has_bytes(&self) -> bool {
+        self.outputs.values().any(|blob| !blob.dropped)
+    }
+}
+
 /// What went wrong with the store's files.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -95,6 +109,12 @@ pub enum StoreError {
         path: PathBuf,
         /// Why it failed.
         source: io::Error,
+    },
+    /// A file was changed while it was being read.
+    #[error("`{path}` changed while it was converted: run it again", path = path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
     },
     /// A table cannot be converted.
     #[error(transparent)]
@@ -113,7 +133,7 @@ impl Store {
     /// Opens the store in `folder` (`.runner`) without creating anything.
     pub fn open(folder: &Path) -> Store {
         let stats = StatCache::load(&folder.join("stat-cache"));
-        Store { folder: folder.to_owned(), stats: Mutex::new(stats) }
+        Store { folder: folder.to_owned(), stats: Mutex::new(stats), placed: Mutex::default() }
     }
 
     /// Creates the store's folder where it is absent, and tells version control to leave it alone.
@@ -126,11 +146,12 @@ impl Store {
         if ignore.exists() {
             return Ok(());
         }
-        files::write_atomic(&ignore, b"*\n")
+        files::write_through(&self.temporaries(), &ignore, b"*\n")
     }
 
-    /// Removes the working folders that killed runs left behind.
+    /// Removes the temporary files and working folders that killed runs left behind.
     pub fn sweep(&self) {
+        files::remove_older(&self.temporaries(), ABANDONED);
         for folder in files::list(&self.path("work")) {
             let Some(name) = folder.file_name().and_then(|name| name.to_str()) else { continue };
             let Ok(digest) = name.parse() else { continue };
@@ -182,7 +203,7 @@ impl Store {
     ///
     /// [`StoreError::Io`] where it cannot be written.
     pub fn put_entry(&self, entry: &Entry) -> Result<(), StoreError> {
-        files::write_sealed(&self.sharded("entries", entry.manifest.fingerprint().0), entry)
+        self.write_sealed(&self.sharded("entries", entry.manifest.fingerprint().0), entry)
     }
 
     /// Moves a file into the store under its digest.
@@ -257,12 +278,20 @@ impl Store {
     ///
     /// [`StoreError::Io`] where the store cannot be written.
     pub fn drop_outputs(&self, fingerprints: &[Fingerprint]) -> Result<(), StoreError> {
+        // Looked for outside the lock: mostly there is nothing to drop, and entries are many.
+        let has_bytes = |one: &&Fingerprint| self.entry(**one).is_some_and(|one| one.has_bytes());
+        let fingerprints: Vec<&Fingerprint> = fingerprints.iter().filter(has_bytes).collect();
+        if fingerprints.is_empty() {
+            return Ok(());
+        }
         // Nobody may publish an entry that leans on a blob between the look and the removal.
         let _lock = lock::exclusive(&self.path("locks/publish"))?;
-        let roots = self.roots();
+        let roots: HashSet<Fingerprint> = self.roots().collect();
         let mut candidates = Vec::new();
-        for fingerprint in fingerprints.iter().filter(|one| !roots.contains(one)) {
-            let Some(mut entry) = self.entry(*fingerprint) else { continue };
+        for fingerprint in fingerprints.into_iter().filter(|one| !roots.contains(one)) {
+            let Some(mut entry) = self.entry(*fingerprint).filter(Entry::has_bytes) else {
+                continue;
+            };
             candidates
                 .extend(entry.outputs.values().filter(|blob| !blob.dropped).map(|b| b.digest));
             entry.outputs.values_mut().for_each(|blob| blob.dropped = true);
@@ -271,7 +300,7 @@ impl Store {
         if candidates.is_empty() {
             return Ok(());
         }
-        let used: std::collections::HashSet<Digest> = self
+        let used: HashSet<Digest> = self
             .entries()
             .flat_map(|entry| entry.outputs.into_values())
             .filter(|blob| !blob.dropped)
@@ -295,21 +324,23 @@ impl Store {
         roots: &BTreeMap<String, Fingerprint>,
     ) -> Result<(), StoreError> {
         let path = self.path("roots").join(pipeline);
-        let mut all: BTreeMap<String, Fingerprint> = files::read_sealed(&path).unwrap_or_default();
-        let before = all.clone();
-        all.extend(roots.iter().map(|(stage, fingerprint)| (stage.clone(), *fingerprint)));
-        if all == before {
+        let read = || files::read_sealed::<BTreeMap<_, _>>(&path).unwrap_or_default();
+        let all = read();
+        if roots.iter().all(|(stage, fingerprint)| all.get(stage) == Some(fingerprint)) {
             return Ok(());
         }
-        files::write_sealed(&path, &all)
+        // Another run of the pipeline may add its own stages at the same time.
+        let _lock = lock::exclusive(&self.path("locks").join(format!("roots-{pipeline}")))?;
+        let mut all = read();
+        all.extend(roots.iter().map(|(stage, fingerprint)| (stage.clone(), *fingerprint)));
+        self.write_sealed(&path, &all)
     }
 
-    fn roots(&self) -> Vec<Fingerprint> {
+    fn roots(&self) -> impl Iterator<Item = Fingerprint> {
         files::list(&self.path("roots"))
             .into_iter()
             .filter_map(|path| files::read_sealed::<BTreeMap<String, Fingerprint>>(&path))
             .flat_map(BTreeMap::into_values)
-            .collect()
     }
 
     /// Reads every entry, one after another.
@@ -326,12 +357,26 @@ impl Store {
     ///
     /// [`StoreError::Io`] where it cannot be written; it is a cache, so nothing is lost.
     pub fn save_stats(&self) -> Result<(), StoreError> {
-        self.stats().save(&self.path("stat-cache"))
+        self.stats().save(&self.temporaries(), &self.path("stat-cache"))
     }
 
-    fn stats(&self) -> std::sync::MutexGuard<'_, StatCache> {
+    fn stats(&self) -> MutexGuard<'_, StatCache> {
         // A panic under this lock leaves a cache that is at worst incomplete.
-        self.stats.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn placed(&self) -> MutexGuard<'_, BTreeMap<String, artifacts::Record>> {
+        // A panic under this lock leaves records as they were read or written.
+        self.placed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the folder of files that are being written: one, so that a sweep costs nothing.
+    fn temporaries(&self) -> PathBuf {
+        self.path("tmp")
+    }
+
+    fn write_sealed(&self, path: &Path, value: &impl Serialize) -> Result<(), StoreError> {
+        files::write_sealed_through(&self.temporaries(), path, value)
     }
 
     fn sharded(&self, kind: &str, digest: Digest) -> PathBuf {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::text::{self, Digits};
-use crate::event::{Event, Outcome, TrialOutcome};
+use crate::event::{Event, Outcome};
 use crate::stage::Failure;
 use crate::study::Point;
 
@@ -38,28 +38,6 @@ pub fn scores(metrics: &BTreeMap<String, f64>, most: usize) -> Option<String> {
 pub fn point(params: &Point) -> String {
     let phrase = |(path, value)| format!("{path} {}", text::value(value, Digits::Few));
     params.iter().map(phrase).collect::<Vec<_>>().join(", ")
-}
-
-/// Gives the word for how a stage ended.
-pub fn outcome(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Ran => "ran",
-        Outcome::Cached => "cached",
-        Outcome::Failed => "failed",
-        Outcome::Skipped => "skipped",
-        Outcome::Cancelled => "cancelled",
-    }
-}
-
-/// Gives the word for how a trial ended.
-pub fn trial_outcome(outcome: TrialOutcome) -> &'static str {
-    match outcome {
-        TrialOutcome::Ran => "ran",
-        TrialOutcome::Cached => "cached",
-        TrialOutcome::Pruned => "pruned",
-        TrialOutcome::Failed => "failed",
-        TrialOutcome::Cancelled => "cancelled",
-    }
 }
 
 /// Says something that a person should know.
@@ -120,7 +98,7 @@ pub fn trial_finished(event: &Event) -> String {
     else {
         return String::new();
     };
-    let mut line = format!("{stage}: trial {number} {}", trial_outcome(*outcome));
+    let mut line = format!("{stage}: trial {number} {}", outcome.name());
     if let Some(value) = value {
         line += &format!(" with {}", text::number(*value));
     }

@@ -107,7 +107,7 @@ impl Summary {
 
     fn trial(&mut self, stage: &str, outcome: TrialOutcome) {
         let counts = self.trials.entry(stage.to_owned()).or_default();
-        *counts.entry(lines::trial_outcome(outcome)).or_default() += 1;
+        *counts.entry(outcome.name()).or_default() += 1;
     }
 
     fn close(&self, run_finished: &Event) -> Vec<String> {
@@ -156,7 +156,7 @@ impl Summary {
                 details.into_iter().flatten().filter(|phrase| !phrase.is_empty()).collect();
             table.add_row([
                 stage.as_str(),
-                lines::outcome(finished.outcome),
+                finished.outcome.name(),
                 &time,
                 &text::clip(&details.join("; "), DETAILS),
             ]);
@@ -187,7 +187,7 @@ impl Summary {
     fn trials_phrase(&self, stage: &str) -> Option<String> {
         let counts = self.trials.get(stage)?;
         let total = counts.values().sum();
-        let order = ["ran", "cached", "pruned", "failed", "cancelled"];
+        let order = TrialOutcome::ALL.map(TrialOutcome::name);
         let part = |word| counts.get(word).map(|count| format!("{} {word}", text::count(*count)));
         let parts: Vec<_> = order.into_iter().filter_map(part).collect();
         let mut phrase = format!("{}: {}", text::counted(total, "trial"), parts.join(", "));
@@ -311,12 +311,11 @@ fn one_line(run_finished: &Event) -> Option<String> {
     let some = |number: usize, word| (number > 0).then(|| count(number, word));
     let (head, parts) = match outcome {
         RunOutcome::Done if *ran == 0 => ("nothing to do", vec![count(*cached, "cached")]),
-        RunOutcome::Done => ("done", vec![count(*ran, "ran"), count(*cached, "cached")]),
+        RunOutcome::Done => (outcome.name(), vec![count(*ran, "ran"), count(*cached, "cached")]),
         RunOutcome::Failed | RunOutcome::Interrupted => {
             let rest = [some(*skipped, "skipped"), some(*cancelled, "cancelled")];
             let first = [some(*failed, "failed"), some(*ran, "ran"), some(*cached, "cached")];
-            let head = if *outcome == RunOutcome::Failed { "failed" } else { "interrupted" };
-            (head, first.into_iter().chain(rest).flatten().collect())
+            (outcome.name(), first.into_iter().chain(rest).flatten().collect())
         }
     };
     let took = text::duration(*seconds);

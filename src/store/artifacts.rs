@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{Store, StoreError, files, lock};
 use crate::fingerprint::Digest;
+
+/// What was last placed where.
+pub(super) type Record = BTreeMap<PathBuf, Digest>;
 
 /// An output and the place where people look for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +38,7 @@ impl Store {
     /// Makes the artifacts of a pipeline be what the store says, and tells which had to be written.
     ///
     /// They are placed as a set under the pipeline's lock. A file that is neither what it should be
-    /// nor what was last placed there has been edited: it is set aside and not overwritten.
+    /// nor what was last placed there nor any bytes of the store has been edited: it is set aside and not overwritten.
     ///
     /// # Errors
     ///
@@ -45,25 +49,25 @@ impl Store {
         folder: &Path,
         artifacts: &[Artifact],
     ) -> Result<Vec<Placed>, StoreError> {
-        if artifacts.iter().all(|artifact| self.is_placed(&folder.join(&artifact.path), artifact)) {
+        let is_placed = |one: &Artifact| self.is_placed(&folder.join(&one.path), one);
+        if artifacts.iter().all(is_placed) && self.is_recorded(pipeline, artifacts) {
             return Ok(Vec::new());
         }
         let _lock = lock::exclusive(&self.path("locks").join(format!("artifacts-{pipeline}")))?;
-        let record_path = self.path("placed").join(pipeline);
-        let mut record: BTreeMap<PathBuf, Digest> =
-            files::read_sealed(&record_path).unwrap_or_default();
+        // Read anew: another process may have placed something since.
+        let mut record = self.read_record(pipeline);
         let mut placed = Vec::new();
         for artifact in artifacts {
             let path = folder.join(&artifact.path);
-            if self.is_placed(&path, artifact) {
-                continue;
+            if !is_placed(artifact) {
+                let set_aside = self.set_edited_aside(&path, record.get(&artifact.path))?;
+                self.write_artifact(&path, artifact.digest)?;
+                placed.push(Placed { stage: artifact.stage.clone(), path, set_aside });
             }
-            let set_aside = self.set_edited_aside(&path, record.get(&artifact.path))?;
-            self.write_artifact(&path, artifact.digest)?;
             record.insert(artifact.path.clone(), artifact.digest);
-            placed.push(Placed { stage: artifact.stage.clone(), path, set_aside });
         }
-        files::write_sealed(&record_path, &record)?;
+        self.write_sealed(&self.record_path(pipeline), &record)?;
+        self.placed().insert(pipeline.to_owned(), record);
         Ok(placed)
     }
 
@@ -71,7 +75,26 @@ impl Store {
         self.digest(path).is_ok_and(|digest| digest == artifact.digest)
     }
 
-    /// Renames a file that is not what was last placed at its path.
+    /// Says whether the record has all of these; it is read once a process.
+    fn is_recorded(&self, pipeline: &str, artifacts: &[Artifact]) -> bool {
+        let mut placed = self.placed();
+        let record =
+            placed.entry(pipeline.to_owned()).or_insert_with(|| self.read_record(pipeline));
+        artifacts.iter().all(|artifact| record.get(&artifact.path) == Some(&artifact.digest))
+    }
+
+    fn read_record(&self, pipeline: &str) -> Record {
+        files::read_sealed(&self.record_path(pipeline)).unwrap_or_default()
+    }
+
+    fn record_path(&self, pipeline: &str) -> PathBuf {
+        self.path("placed").join(pipeline)
+    }
+
+    /// Renames a file that is neither what was last placed at its path nor in the store.
+    ///
+    /// Bytes that the store has are its own: a run that was killed may have placed them without a
+    /// record, and nobody loses them.
     fn set_edited_aside(
         &self,
         path: &Path,
@@ -80,7 +103,8 @@ impl Store {
         if fs::symlink_metadata(path).is_err() {
             return Ok(None);
         }
-        if self.digest(path).is_ok_and(|found| Some(&found) == last) {
+        let is_ours = |found: &Digest| Some(found) == last || self.has_blob(*found);
+        if self.digest(path).is_ok_and(|found| is_ours(&found)) {
             return Ok(None);
         }
         let aside = (1..)
@@ -103,18 +127,30 @@ impl Store {
     /// Copies a blob to its artifact's path; a reflink where the file system can.
     fn write_artifact(&self, path: &Path, digest: Digest) -> Result<(), StoreError> {
         files::create_parent(path)?;
-        let blob = self.blob_path(digest);
-        let copy = |temporary: &Path| reflink_copy::reflink_or_copy(&blob, temporary).map(|_| ());
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let temporary = tempfile::Builder::new()
-            .prefix(".tmp-")
-            .make_in(folder, copy)
-            .map_err(StoreError::io("copy from the store to", path))?;
-        // Blobs are read-only; an artifact is the user's to edit.
-        fs::set_permissions(temporary.path(), Permissions::from_mode(0o644))
-            .map_err(StoreError::io("set the mode of", path))?;
-        temporary.persist(path).map_err(|failed| StoreError::io("write", path)(failed.error))?;
+        let (folder, temporaries) = (files::parent(path), self.temporaries());
+        fs::create_dir_all(&temporaries)
+            .map_err(StoreError::io("create the folder", &temporaries))?;
+        let device = |folder: &Path| fs::metadata(folder).map(|metadata| metadata.dev()).ok();
+        let mut written = Err(io::ErrorKind::CrossesDevices.into());
+        if device(folder) == device(&temporaries) {
+            written = self.write_artifact_through(&temporaries, path, digest);
+        }
+        // One device may hold two file systems, as bind mounts do.
+        if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::CrossesDevices) {
+            written = self.write_artifact_through(folder, path, digest);
+        }
+        written.map_err(StoreError::io("copy from the store to", path))?;
         self.stats().record_own(path, digest);
         Ok(())
+    }
+
+    /// Copies a blob to a temporary file in `folder` and renames that.
+    fn write_artifact_through(&self, folder: &Path, path: &Path, digest: Digest) -> io::Result<()> {
+        let blob = self.blob_path(digest);
+        let copy = |temporary: &Path| reflink_copy::reflink_or_copy(&blob, temporary).map(|_| ());
+        let temporary = tempfile::Builder::new().prefix(files::TEMPORARY).make_in(folder, copy)?;
+        // Blobs are read-only; an artifact is the user's to edit.
+        fs::set_permissions(temporary.path(), Permissions::from_mode(0o644))?;
+        temporary.persist(path).map_err(|failed| failed.error)
     }
 }

@@ -11,8 +11,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Convert`] where the file is no table, [`StoreError::Io`] where the store cannot
-    /// be written.
+    /// [`StoreError::Convert`] where the file is no table, [`StoreError::Changed`] where its content
+    /// is another by now, [`StoreError::Io`] where the store cannot be written.
     pub fn converted(
         &self,
         file: &Path,
@@ -26,11 +26,15 @@ impl Store {
         {
             return Ok(blob.digest);
         }
-        files::create_parent(&self.path("work/conversion"))?;
-        let target = files::temporary_beside(&self.path("work/conversion"))?;
-        data::convert(file, target.path(), format)?;
+        let target = files::temporary_in(&self.temporaries())?;
+        let result = data::convert(file, target.path(), format);
+        // What was read is recorded for good: it must be what was hashed.
+        if self.digest(file).map_err(StoreError::io("read", file))? != digest {
+            return Err(StoreError::Changed { path: file.to_owned() });
+        }
+        result?;
         let blob = self.put_blob(target.path())?;
-        files::write_sealed(&record, &blob)?;
+        self.write_sealed(&record, &blob)?;
         Ok(blob.digest)
     }
 }

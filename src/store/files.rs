@@ -4,12 +4,16 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::StoreError;
 use crate::fingerprint::Digest;
+
+/// What the name of a temporary file begins with.
+pub const TEMPORARY: &str = ".tmp-";
 
 /// Hashes a file; gives its digest and its size in bytes.
 ///
@@ -42,41 +46,54 @@ pub fn read_sealed<T: DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(body).ok()
 }
 
-/// Writes a value as JSON under a line with the digest of that JSON.
+/// Writes a value as JSON under a line with the digest of that JSON, aside in the same folder first.
 ///
 /// # Errors
 ///
 /// [`StoreError::Io`] where it cannot be written.
 pub fn write_sealed(path: &Path, value: &impl Serialize) -> Result<(), StoreError> {
+    write_sealed_through(parent(path), path, value)
+}
+
+/// Does what [`write_sealed`] does, aside in `folder` first.
+///
+/// # Errors
+///
+/// [`StoreError::Io`] where it cannot be written.
+pub fn write_sealed_through(
+    folder: &Path,
+    path: &Path,
+    value: &impl Serialize,
+) -> Result<(), StoreError> {
     // Entries, roots and caches are plain data with string keys, which JSON can always hold.
     let body = serde_json::to_vec(value).expect("a record serializes to JSON");
     let mut bytes = Digest::of(&body).to_string().into_bytes();
     bytes.push(b'\n');
     bytes.extend(body);
-    write_atomic(path, &bytes)
+    write_through(folder, path, &bytes)
 }
 
-/// Writes a file aside in its folder and renames it into place.
+/// Writes a file aside in `folder`, which is on the same file system, and renames it into place.
 ///
 /// # Errors
 ///
 /// [`StoreError::Io`] where it cannot be written.
-pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+pub fn write_through(folder: &Path, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     create_parent(path)?;
-    let mut file = temporary_beside(path)?;
+    let mut file = temporary_in(folder)?;
     file.write_all(bytes).map_err(StoreError::io("write", path))?;
     persist(file, path)
 }
 
-/// Makes a temporary file in the folder of `path`.
+/// Makes a temporary file in a folder, and the folder where it is absent.
 ///
 /// # Errors
 ///
 /// [`StoreError::Io`] where the folder cannot be written.
-pub fn temporary_beside(path: &Path) -> Result<tempfile::NamedTempFile, StoreError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+pub fn temporary_in(folder: &Path) -> Result<tempfile::NamedTempFile, StoreError> {
+    fs::create_dir_all(folder).map_err(StoreError::io("create the folder", folder))?;
     tempfile::Builder::new()
-        .prefix(".tmp-")
+        .prefix(TEMPORARY)
         .permissions(Permissions::from_mode(0o644))
         .tempfile_in(folder)
         .map_err(StoreError::io("create a file in", folder))
@@ -100,8 +117,26 @@ pub fn persist(file: tempfile::NamedTempFile, path: &Path) -> Result<(), StoreEr
 ///
 /// [`StoreError::Io`] where it cannot be created.
 pub fn create_parent(path: &Path) -> Result<(), StoreError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = parent(path);
     fs::create_dir_all(folder).map_err(StoreError::io("create the folder", folder))
+}
+
+/// Gives the folder in which a file lies.
+pub fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
+}
+
+/// Removes the files of a folder that nobody has written to for that long.
+pub fn remove_older(folder: &Path, age: Duration) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let written = entry.metadata().and_then(|metadata| metadata.modified());
+        // A file from the future, by a clock that was set back, is young.
+        let elapsed = written.ok().and_then(|written| written.elapsed().ok());
+        if elapsed.is_some_and(|elapsed| elapsed > age) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Makes an empty folder, whatever lay there.

@@ -48,12 +48,12 @@ impl StatCache {
         StatCache { records: records.into_iter().collect(), changed: false }
     }
 
-    /// Writes the cache where it changed.
+    /// Writes the cache where it changed, aside in `folder` first.
     ///
     /// # Errors
     ///
     /// [`StoreError::Io`] where it cannot be written.
-    pub fn save(&mut self, path: &Path) -> Result<(), StoreError> {
+    pub fn save(&mut self, folder: &Path, path: &Path) -> Result<(), StoreError> {
         if !self.changed {
             return Ok(());
         }
@@ -63,7 +63,7 @@ impl StatCache {
             .filter(|(path, _)| path.to_str().is_some() && path.exists())
             .collect();
         records.sort_by_key(|(path, _)| *path);
-        files::write_sealed(path, &records)?;
+        files::write_sealed_through(folder, path, &records)?;
         self.changed = false;
         Ok(())
     }

@@ -1,10 +1,11 @@
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use serde_json::json;
 
 use super::artifacts::Artifact;
 use super::*;
+use crate::data::Format;
 use crate::stage::StageKind;
 
 fn store(folder: &tempfile::TempDir) -> Store {
@@ -109,6 +110,30 @@ fn dropped_outputs_keep_their_digest_and_bytes_that_others_have() {
     let alone = store.entry(alone.manifest.fingerprint()).unwrap();
     assert_eq!(alone.outputs["data"].digest, Digest::of(b"other"));
     assert!(matches!(&store.troubles(&alone)[..], [DirtyReason::OutputDropped { .. }]));
+
+    let path = store.sharded("entries", alone.manifest.fingerprint().0);
+    let written = || fs::metadata(&path).unwrap().ino();
+    let before = written();
+    store.drop_outputs(&[alone.manifest.fingerprint()]).unwrap();
+    assert_eq!(written(), before, "what is dropped is not written again");
+}
+
+#[test]
+fn roots_of_runs_at_the_same_time_are_all_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let fingerprint = |name: &str| Fingerprint(Digest::of(name.as_bytes()));
+    let names: Vec<String> = (0..8).map(|number| format!("stage{number}")).collect();
+    std::thread::scope(|scope| {
+        for name in &names {
+            scope.spawn(|| {
+                let roots = BTreeMap::from([(name.clone(), fingerprint(name))]);
+                store.put_roots("pipeline", &roots).unwrap();
+            });
+        }
+    });
+    let kept: HashSet<Fingerprint> = store.roots().collect();
+    assert_eq!(kept, names.iter().map(|name| fingerprint(name)).collect());
 }
 
 #[test]
@@ -135,6 +160,56 @@ fn an_edited_artifact_is_set_aside_and_a_lost_one_put_back() {
     let aside = place(second)[0].set_aside.clone().unwrap();
     assert_eq!(fs::read(aside).unwrap(), b"mine");
     assert_eq!(fs::read(&path).unwrap(), b"second");
+}
+
+#[test]
+fn what_was_placed_without_a_record_is_no_edit() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = store(&folder);
+    let artifacts = folder.path().join("artifacts");
+    let place = |store: &Store, digest| {
+        let artifact =
+            Artifact { stage: "generate".to_owned(), path: "generate/data.csv".into(), digest };
+        store.place("lambda", &artifacts, &[artifact]).unwrap()
+    };
+    let digests = [b"1", b"2", b"3"].map(|bytes| put(&first, bytes).digest);
+    place(&first, digests[0]);
+    // A kill after the artifact was written, before the record was.
+    fs::write(artifacts.join("generate/data.csv"), b"2").unwrap();
+    assert_eq!(place(&first, digests[2])[0].set_aside, None);
+
+    // The store alone is lost, and a run gives the same bytes: nothing to write but the record.
+    fs::remove_dir_all(first.path("")).unwrap();
+    let second = store(&folder);
+    assert_eq!(place(&second, put(&second, b"3").digest), []);
+    files::remove_file(&second.blob_path(digests[2])).unwrap();
+    assert_eq!(place(&second, put(&second, b"4").digest)[0].set_aside, None);
+}
+
+#[test]
+fn a_conversion_of_a_changed_file_is_not_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let file = folder.path().join("rows.csv");
+    let convert = |hashed: &[u8]| store.converted(&file, Digest::of(hashed), Format::Csv);
+    let (before, after) = (b"a\n1\n", b"a\n2\n");
+    fs::write(&file, after).unwrap();
+    assert!(matches!(convert(before), Err(StoreError::Changed { .. })));
+    fs::write(&file, before).unwrap();
+    let converted = convert(before).unwrap();
+    assert_eq!(fs::read(store.blob_path(converted)).unwrap(), before);
+}
+
+#[test]
+fn a_sweep_removes_what_killed_writes_left_long_ago() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let [old, young] = ["old", "young"].map(|name| store.temporaries().join(name));
+    fs::write(&young, b"").unwrap();
+    let long_ago = std::time::SystemTime::now() - ABANDONED * 2;
+    fs::File::create(&old).unwrap().set_modified(long_ago).unwrap();
+    store.sweep();
+    assert!(!old.exists() && young.exists());
 }
 
 #[test]
