@@ -24,7 +24,7 @@ mod tpe;
 mod trials;
 
 pub use check::check_space;
-pub use trials::{Study, StudyConfig, Trial, TrialEnd, TrialState};
+pub use trials::{Steps, Study, StudyConfig, Trial, TrialEnd, TrialState};
 
 /// The intermediate metrics that an action reported, by step; kept with its entry.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

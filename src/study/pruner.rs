@@ -38,7 +38,7 @@ pub(super) fn median_rule(
     let objective = objective.clone();
     Some(Arc::new(move |points| {
         let Some((step, _)) = newest_loss(&objective, points) else { return false };
-        if step < warmup || last.is_some_and(|last| step >= last) {
+        if step < warmup || is_last(step, last) {
             return false;
         }
         let at_step = losses.iter().filter_map(|curve| {
@@ -111,10 +111,13 @@ impl Hyperband {
     /// Makes the rule that stops a trial of `bracket` which is not among the best
     /// `1 / reduction` of those that reached a rung. While fewer than `reduction` have, only the
     /// best goes on.
+    ///
+    /// A trial at its `last` step, which may be that of a rung, is not stopped.
     pub(super) fn rule(
         &self,
         objective: &Objective,
         bracket: u32,
+        last: Option<u64>,
         mates: &[Judged<'_>],
     ) -> StopRule {
         let reached = |rung: u64| -> Vec<f64> {
@@ -128,11 +131,19 @@ impl Hyperband {
         let (objective, reduction) = (objective.clone(), self.reduction as usize);
         Some(Arc::new(move |points| {
             let Some((step, loss)) = newest_loss(&objective, points) else { return false };
+            if is_last(step, last) {
+                return false;
+            }
             let before = losses(&objective, &points[..points.len() - 1]).last();
             let new = |rung: u64| rung <= step && before.is_none_or(|(before, _)| before < rung);
             rungs.iter().any(|(rung, others)| new(*rung) && !goes_on(loss, others, reduction))
         }))
     }
+}
+
+/// Says whether nothing is left to save by stopping a trial at a step.
+fn is_last(step: u64, last: Option<u64>) -> bool {
+    last.is_some_and(|last| step >= last)
 }
 
 /// Says whether a loss is among the best `1 / reduction` of its own and the others' at a rung.
@@ -230,7 +241,7 @@ mod tests {
         let curves = scores.map(|score| curve(&[0.0, score]));
         let mates: Vec<_> =
             curves.iter().map(|points| Judged { complete: false, points }).collect();
-        let rule = hyperband.rule(&objective(), 0, &mates).expect("there is a rule");
+        let rule = hyperband.rule(&objective(), 0, None, &mates).expect("there is a rule");
         // Six with itself: the best two go on.
         assert!(!rule(&curve(&[0.0])));
         assert!(!rule(&curve(&[0.0, 4.5])));
@@ -239,7 +250,7 @@ mod tests {
         assert!(!rule(&curve(&[0.0, 3.5, 0.0])));
         // Nobody else has reached the next rung, so its first is its best.
         assert!(!rule(&curve(&[0.0, 9.0, 9.0, 9.0, 9.0, -9.0])));
-        let alone = hyperband.rule(&objective(), 0, &mates[..1]).expect("there is a rule");
+        let alone = hyperband.rule(&objective(), 0, None, &mates[..1]).expect("there is a rule");
         assert!(alone(&curve(&[0.0, 4.9])));
         assert!(!alone(&curve(&[0.0, 5.0])));
     }
