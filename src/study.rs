@@ -176,6 +176,11 @@ impl Objective {
         }
     }
 
+    /// Gives the steps that have the metric, each with its loss.
+    fn losses<'a>(&'a self, points: &'a [CurvePoint]) -> impl Iterator<Item = (u64, f64)> + 'a {
+        points.iter().filter_map(|point| Some((point.step, self.loss_in(point)?)))
+    }
+
     fn loss_in(&self, point: &CurvePoint) -> Option<f64> {
         point.metrics.get(self.metric()).map(|value| self.loss(*value))
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::grid::{self, Combination};
-use super::pruner::{Hyperband, Judged, median_rule};
+use super::pruner::{Hyperband, Tellings, Told, median_rule};
 use super::space::{Space, same};
 use super::tpe::{self, Seen, Standing};
 use super::{Curve, Objective, Point, Pruner, Sampler, SearchParam, StopRule, random};
@@ -59,12 +59,14 @@ impl Steps {
 }
 
 /// A search under way.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Study {
     config: StudyConfig,
     space: Space,
     total: u64,
     trials: Vec<Trial>,
+    /// What the pruner may know of those that have been told.
+    told: Tellings,
     /// The most steps that a trial may have, where that is known.
     most_steps: Option<u64>,
     /// The grid's next combination, where the sampler is one.
@@ -144,7 +146,11 @@ impl Study {
             _ => (None, config.trials),
         };
         let most_steps = config.steps.as_ref().map(|steps| steps.most(&space));
-        Study { config, space, total, trials: Vec::new(), most_steps, grid }
+        let told = match config.pruner {
+            Pruner::None => Tellings::new(0),
+            Pruner::Median { .. } | Pruner::Hyperband { .. } => Tellings::new(total),
+        };
+        Study { config, space, total, trials: Vec::new(), told, most_steps, grid }
     }
 
     /// Gives the next trial's number and parameters.
@@ -188,6 +194,12 @@ impl Study {
             }
             TrialEnd::Complete { .. } | TrialEnd::Failed => trial.state = TrialState::Failed,
         }
+        let trial = &self.trials[number as usize];
+        self.told.tell(number, || Told {
+            is_complete: trial.state == TrialState::Complete,
+            bracket: self.bracket(number),
+            losses: self.config.objective.losses(&trial.curve.points).collect(),
+        });
     }
 
     /// Gives the rule that stops trial `number`: called with the points of its curve up to the
@@ -201,21 +213,16 @@ impl Study {
     /// Where the trial was not asked for.
     pub fn stop_rule(&self, number: u64) -> StopRule {
         let objective = &self.config.objective;
-        let earlier = &self.trials[..self.horizon(number)];
+        let earlier = self.told.first(self.horizon(number));
         let point = &self.trials[number as usize].point;
         let last = self.config.steps.as_ref().map(|steps| steps.of(point));
         match self.config.pruner {
             Pruner::None => None,
             Pruner::Median { startup, warmup } => {
-                let earlier: Vec<Judged<'_>> = earlier.iter().map(Judged::from).collect();
-                median_rule(objective, startup, warmup, last, &earlier)
+                median_rule(objective, startup, warmup, last, earlier)
             }
             Pruner::Hyperband { .. } => {
-                let hyperband = self.hyperband()?;
-                let bracket = self.bracket(number);
-                let mates = earlier.iter().filter(|mate| self.bracket(mate.number) == bracket);
-                let mates: Vec<Judged<'_>> = mates.map(Judged::from).collect();
-                hyperband.rule(objective, bracket?, last, &mates)
+                self.hyperband()?.rule(objective, self.bracket(number)?, last, earlier)
             }
         }
     }
@@ -338,13 +345,6 @@ impl Study {
             Sampler::Grid => 0,
         };
         self.hyperband().map(|hyperband| hyperband.bracket(seed, number))
-    }
-}
-
-impl<'a> From<&'a Trial> for Judged<'a> {
-    fn from(trial: &'a Trial) -> Judged<'a> {
-        let complete = trial.state == TrialState::Complete;
-        Judged { complete, points: &trial.curve.points }
     }
 }
 
