@@ -205,7 +205,7 @@ fn goes_on(loss: f64, others: &[f64], reduction: usize) -> bool {
 /// Gives the last point's step and loss, where it has one.
 fn newest_loss(objective: &Objective, points: &[CurvePoint]) -> Option<(u64, f64)> {
     let newest = points.last()?;
-    Some((newest.step, objective.loss_in(newest)?))
+    Some((newest.step, objective.loss_of(&newest.metrics)?))
 }
 
 fn median(mut losses: Vec<f64>) -> Option<f64> {

@@ -320,7 +320,7 @@ impl Study {
             }
             (TrialState::Pruned, _) => {
                 let last = trial.curve.points.last();
-                let loss = last.and_then(|point| objective.loss_in(point));
+                let loss = last.and_then(|point| objective.loss_of(&point.metrics));
                 let step = last.map_or(0, |point| point.step);
                 Standing::Pruned { step, loss: loss.unwrap_or(f64::INFINITY) }
             }
