@@ -12,6 +12,7 @@ use crate::study::space::{Domain, Param, Space};
 use crate::study::{
     Objective, Point, Pruner, Sampler, SearchParam, Steps, Study, StudyConfig, check_space,
 };
+use crate::suggest;
 
 mod outputs;
 mod shape;
@@ -191,12 +192,8 @@ fn rung_issue(params: &Params, space: &Space, base: &super::Params) -> Option<Pa
 }
 
 fn absent_issue(path: &str, known: &BTreeSet<String>, base: &super::Params) -> ParamIssue {
-    let near = |known: &&String| strsim::jaro_winkler(known, path);
-    let nearest = known.iter().max_by(|a, b| near(a).total_cmp(&near(b)));
-    let help = match nearest {
-        Some(known) if near(&known) > 0.7 => format!("did you mean `{known}`?"),
-        _ => "name a parameter of the base by its dotted path".to_owned(),
-    };
+    let help = suggest::did_you_mean(path, known.iter().map(String::as_str))
+        .unwrap_or_else(|| "name a parameter of the base by its dotted path".to_owned());
     let message = format!("the base, a `{}`, has no parameter `{path}`", base.kind().name());
     ParamIssue::new(&format!("search.{path}"), message, help)
 }

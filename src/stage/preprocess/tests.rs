@@ -429,7 +429,7 @@ fn columns_that_fit_no_role_are_named_with_a_way_out() {
     assert!(help.contains("one_hot") && help.contains("drop"));
     let (message, help) = run_csv(text, json!({ "one_hot": ["d"], "drop": ["c"] })).failure();
     assert_eq!(message, "column `d`: the table has no such column");
-    assert_eq!(help, "did you mean `t`?");
+    assert_eq!(help, "the table has `t`, `x`, `c`");
     let twice =
         run_csv("t,x_u,x\n1,1,u\n2,2,u\n3,3,u\n4,4,u\n5,5,u\n", json!({ "one_hot": ["x"] }));
     assert_eq!(twice.failure().0, "column `x_u`: two columns of the output have this name");
