@@ -8,6 +8,7 @@
 #![warn(missing_docs)]
 
 pub mod random;
+pub mod suggest;
 
 pub mod data;
 pub mod model;

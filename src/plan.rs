@@ -9,6 +9,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::{Dfs, Reversed};
 
 use crate::pipeline::{Pipeline, Source, Stage};
+use crate::suggest;
 
 /// The stages that the targets need, in an order in which they can run.
 #[derive(Debug)]
@@ -115,19 +116,11 @@ fn upstream(stage: &Stage) -> impl Iterator<Item = &str> {
 }
 
 fn unknown(pipeline: &Pipeline, target: &str) -> UnknownTarget {
-    let near = pipeline
-        .stages
-        .keys()
-        .map(|name| (strsim::damerau_levenshtein(name, target), name))
-        .filter(|(distance, _)| *distance <= 3)
-        .min();
+    let near = suggest::did_you_mean(target, pipeline.stages.keys().map(String::as_str));
     let names: Vec<String> = pipeline.stages.keys().map(|name| format!("`{name}`")).collect();
     UnknownTarget {
         target: target.to_owned(),
         pipeline: pipeline.name.clone(),
-        help: match near {
-            Some((_, name)) => format!("did you mean `{name}`?"),
-            None => format!("its stages are {}", names.join(", ")),
-        },
+        help: near.unwrap_or_else(|| format!("its stages are {}", names.join(", "))),
     }
 }

@@ -24,7 +24,7 @@ mod tpe;
 mod trials;
 
 pub use check::check_space;
-pub use trials::{Study, StudyConfig, Trial, TrialEnd, TrialState};
+pub use trials::{Steps, Study, StudyConfig, Trial, TrialEnd, TrialState};
 
 /// The intermediate metrics that an action reported, by step; kept with its entry.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -169,14 +169,20 @@ impl Objective {
     }
 
     /// Turns a value of the metric so that less is better.
-    pub(crate) fn loss(&self, value: f64) -> f64 {
+    pub fn loss(&self, value: f64) -> f64 {
         match self {
             Objective::Minimize(_) => value,
             Objective::Maximize(_) => -value,
         }
     }
 
-    fn loss_in(&self, point: &CurvePoint) -> Option<f64> {
-        point.metrics.get(self.metric()).map(|value| self.loss(*value))
+    /// Gives the loss among the metrics of an action, where it reported the metric.
+    pub fn loss_of(&self, metrics: &BTreeMap<String, f64>) -> Option<f64> {
+        metrics.get(self.metric()).map(|value| self.loss(*value))
+    }
+
+    /// Gives the steps that have the metric, each with its loss.
+    fn losses<'a>(&'a self, points: &'a [CurvePoint]) -> impl Iterator<Item = (u64, f64)> + 'a {
+        points.iter().filter_map(|point| Some((point.step, self.loss_of(&point.metrics)?)))
     }
 }

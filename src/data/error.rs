@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use arrow::error::ArrowError;
 
+use crate::suggest;
+
 /// Why a table could not be read, made or written.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
@@ -95,17 +97,8 @@ impl DataError {
     /// Makes the error of a column that is not in the table, with the nearest name that is.
     pub fn absent<'a>(column: &str, there: impl IntoIterator<Item = &'a str>) -> DataError {
         let there: Vec<&str> = there.into_iter().collect();
-        let nearest = there
-            .iter()
-            .map(|name| {
-                (strsim::damerau_levenshtein(&name.to_lowercase(), &column.to_lowercase()), name)
-            })
-            .min_by_key(|(distance, _)| *distance)
-            .filter(|(distance, _)| *distance <= 1.max(column.chars().count() / 3));
-        let way_out = match nearest {
-            Some((_, name)) => format!("did you mean `{name}`?"),
-            None => format!("the table has {}", quoted(&there)),
-        };
+        let way_out = suggest::did_you_mean(column, there.iter().copied())
+            .unwrap_or_else(|| format!("the table has {}", quoted(&there)));
         DataError::column(column, "the table has no such column").with_help(way_out)
     }
 

@@ -58,19 +58,6 @@ pub fn micros(
     }
 }
 
-/// Gives the times of a column in seconds since 1970, with their fraction.
-///
-/// # Errors
-///
-/// As [`micros`], and where a time is missing.
-pub fn unix_seconds(column: &ArrayRef, time: &TimeColumn) -> Result<Vec<f64>, DataError> {
-    let micros = micros(column, time, 0)?;
-    if micros.null_count() > 0 {
-        return Err(DataError::column(&time.column, "a time is missing"));
-    }
-    Ok(micros.values().iter().map(|micros| *micros as f64 / SECOND as f64).collect())
-}
-
 /// Gives the values of a time column as preprocessed tables hold them: text becomes
 /// timestamps in milliseconds, in UTC; all else stays as it is.
 pub(super) fn stored(column: &ArrayRef, micros: &Int64Array) -> Result<ArrayRef, DataError> {

@@ -13,6 +13,7 @@ use miette::{
 };
 
 use super::SourceFile;
+use crate::suggest;
 
 /// Where something stands: a range of bytes in one of the [`Sources`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -294,37 +295,16 @@ impl SourceCode for SourceFile {
     }
 }
 
-/// Finds the word that was probably meant, if one is near.
-pub(super) fn nearest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
-    let length = word.chars().count();
-    let allowed = (1 + length / 4).min(length.saturating_sub(1));
-    let lower = word.to_lowercase();
-    candidates
-        .into_iter()
-        .map(|candidate| {
-            (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate)
-        })
-        .filter(|(distance, _)| *distance <= allowed)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
 /// Says which word was probably meant, or which words there are.
 pub(super) fn did_you_mean<'a>(
     word: &str,
     known: &str,
     candidates: impl IntoIterator<Item = &'a str> + Clone,
 ) -> String {
-    match nearest(word, candidates.clone()) {
-        Some(candidate) => format!("did you mean `{candidate}`?"),
-        None => {
-            let list = listed(candidates);
-            if list.is_empty() { "there are none".to_owned() } else { format!("{known}: {list}") }
-        }
-    }
+    suggest::did_you_mean(word, candidates.clone()).unwrap_or_else(|| {
+        let list = listed(candidates);
+        if list.is_empty() { "there are none".to_owned() } else { format!("{known}: {list}") }
+    })
 }
 
 /// The most words that a message lists.
@@ -372,13 +352,5 @@ mod tests {
         assert_eq!(label(3, 12), 3..4);
         assert_eq!(label(11, 99), 10..14);
         assert_eq!(label(99, 120), 15..15);
-    }
-
-    #[test]
-    fn a_near_word_is_suggested_and_a_far_one_is_not() {
-        let words = ["units", "dropout"];
-        assert_eq!(nearest("unitz", words), Some("units"));
-        assert_eq!(nearest("UNITS", words), Some("units"));
-        assert_eq!(nearest("layers", words), None);
     }
 }

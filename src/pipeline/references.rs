@@ -3,11 +3,12 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::check::Checks;
-use super::diagnostic::{Place, Problem, did_you_mean, listed, nearest};
+use super::diagnostic::{Place, Problem, did_you_mean, listed};
 use super::draft::Draft;
 use super::node::{Data, Entry, Node};
 use super::{Format, Input, Source};
 use crate::stage::{InputSpec, OutputSpec};
+use crate::suggest;
 
 /// The value of one input as it is written.
 pub(super) struct Wanted<'a> {
@@ -245,8 +246,9 @@ fn dangling(reader: &Reader<'_, '_>, wanted: &Wanted<'_>, checks: &Checks<'_>) -
         })
         .collect();
     let candidates = references.iter().map(String::as_str).filter(|_| !whole);
-    let help = match nearest(wanted.text, candidates.chain(names.iter().copied())) {
-        Some(near) => format!("did you mean `{near}`?"),
+    let near = suggest::did_you_mean(wanted.text, candidates.chain(names.iter().copied()));
+    let help = match near {
+        Some(near) => near,
         None => match checks.drafts.get(stage).and_then(|draft| draft.outputs.as_ref()) {
             Some(outputs) if output.is_some() => format!(
                 "`{stage}` gives {}",

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::diagnostic::{Place, Problem, Sources, did_you_mean, listed};
 use super::node::{Data, Entry, Node};
+use crate::suggest;
 
 /// The prefixes of the references that a command stage resolves when it runs.
 const COMMAND_PREFIXES: [&str; 3] = ["inputs.", "outputs.", "with."];
@@ -223,9 +224,8 @@ impl Variables {
                 "`inputs`, `outputs` and `with` are known only in `run` and `env` of a `command` stage",
             );
         }
-        let near = super::diagnostic::nearest(name, self.names());
-        problem.help(match near {
-            Some(near) => format!("did you mean `{near}`?"),
+        problem.help(match suggest::did_you_mean(name, self.names()) {
+            Some(near) => near,
             None if self.known.is_empty() => {
                 format!(
                     "define it under `vars:`, or write `$${{{name}}}` for a literal `${{{name}}}`"

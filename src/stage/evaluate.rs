@@ -109,7 +109,7 @@ pub fn run(params: &Params, context: &Context<'_>) -> Result<Finished, Stop> {
         context.input("data.validation")?,
         context.input("data.test")?,
     ];
-    let read = |path| Windows::read(path, &model.window_spec()).map_err(data_failure);
+    let read = |path| Windows::read(path, &model.window_spec());
     let windows = [read(paths[0])?, read(paths[1])?, read(paths[2])?];
     let test = &windows[2];
     if test.is_empty() {
@@ -117,12 +117,12 @@ pub fn run(params: &Params, context: &Context<'_>) -> Result<Finished, Stop> {
         let help = "give the test split more rows, or train with a shorter `window`";
         return Err(Failure::new(message).help(help).deterministic().into());
     }
-    let splits = Splits::read(paths, &transform, &model.card.target).map_err(data_failure)?;
+    let splits = Splits::read(paths, &transform, &model.card.target)?;
     let scored = scored_rows(test, &splits.test);
     let steps = 3;
     tell(context, 1, steps)?;
     let mut predicted = to_f64(&model.predict(test).map_err(model_failure)?);
-    transform.invert(&model.card.target, &mut predicted).map_err(data_failure)?;
+    transform.invert(&model.card.target, &mut predicted)?;
     tell(context, 2, steps)?;
     let actual: Vec<f64> = scored.iter().map(|&row| splits.test.target[row]).collect();
     let mut predictions = vec![Prediction::new("model", "the model", predicted, &actual, None)];
@@ -246,7 +246,7 @@ fn ridge(
     let rows = inputs(test);
     let mut predicted: Vec<f64> =
         rows.into_iter().map(|row| ridge.predict(test.inputs_of_row(row))).collect();
-    transform.invert(&model.card.target, &mut predicted).map_err(data_failure)?;
+    transform.invert(&model.card.target, &mut predicted)?;
     Ok((predicted, ridge.penalty))
 }
 
@@ -287,7 +287,7 @@ fn truth(
         context.progress.warn(message);
         return Ok(None);
     }
-    match rows::truth(path, transform, splits, scored).map_err(data_failure)? {
+    match rows::truth(path, transform, splits, scored)? {
         Ok(means) => Ok(Some(means)),
         Err((series, micros)) => {
             let time = micros as f64 / 1e6;
@@ -300,7 +300,7 @@ fn truth(
 
 /// Reads the transform, and checks that it is the model's.
 fn transform(path: &Path, model: &Model) -> Result<Transform, Stop> {
-    let transform = Transform::read(path).map_err(data_failure)?;
+    let transform = Transform::read(path)?;
     if transform != model.card.transform {
         let message = "the model was trained on data that was transformed in another way";
         let help = "name the `preprocess` stage that the model's `train` stage reads as `data`";
@@ -317,8 +317,8 @@ fn history(path: Option<&Path>) -> Result<String, Stop> {
     };
     let columns = ["epoch", "train_loss", "validation_loss", "learning_rate"];
     let mut epochs = Vec::new();
-    for batch in table::batches(path, Some(&columns)).map_err(data_failure)? {
-        let batch = batch.map_err(data_failure)?;
+    for batch in table::batches(path, Some(&columns))? {
+        let batch = batch?;
         let numbers = batch.column(0).as_primitive_opt::<Int64Type>();
         let values: Option<Vec<_>> =
             (1..4).map(|column| batch.column(column).as_primitive_opt::<Float64Type>()).collect();
@@ -349,15 +349,6 @@ fn to_f64(values: &[f32]) -> Vec<f64> {
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
     fs::write(path, text)
         .map_err(|error| Failure::new(DataError::file(path, "write the file", error).to_string()))
-}
-
-fn data_failure(error: DataError) -> Failure {
-    let failure = Failure::new(error.to_string());
-    let failure = if error.deterministic() { failure.deterministic() } else { failure };
-    match error.help() {
-        Some(help) => failure.help(help),
-        None => failure,
-    }
 }
 
 fn model_failure(error: ModelError) -> Failure {

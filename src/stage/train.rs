@@ -12,9 +12,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Context, Failure, Finished, InputSpec, OutputSpec, ParamIssue, Progress, Stop};
+use crate::data::table;
 use crate::data::transform::Transform;
 use crate::data::window::{WindowSpec, Windows};
-use crate::data::{DataError, table};
 use crate::model::checkpoint;
 use crate::model::file::Model;
 use crate::model::trainer::{self, Ended, Epoch, Listener, State, TrainConfig};
@@ -194,9 +194,9 @@ impl Params {
 ///
 /// [`Stop`] where the data does not fit the params, the loss is NaN, or a study prunes it.
 pub fn run(params: &Params, context: &Context<'_>) -> Result<Finished, Stop> {
-    let transform = Transform::read(context.input("data.transform")?).map_err(data_failure)?;
+    let transform = Transform::read(context.input("data.transform")?)?;
     // What is predicted must be a number that can be turned back into its own units.
-    transform.number(&params.target).map_err(data_failure)?;
+    transform.number(&params.target)?;
     let spec = params.window_spec(&transform);
     let windows = read(context.input("data.train")?, "train", &spec)?;
     let validation = read(context.input("data.validation")?, "validation", &spec)?;
@@ -278,8 +278,8 @@ impl Listener<Stop> for Reporter<'_> {
     }
 }
 
-fn read(path: &Path, split: &str, spec: &WindowSpec) -> Result<Windows, Failure> {
-    let windows = Windows::read(path, spec).map_err(data_failure)?;
+fn read(path: &Path, split: &str, spec: &WindowSpec) -> Result<Windows, Stop> {
+    let windows = Windows::read(path, spec)?;
     if windows.is_empty() {
         let rows = spec.window + spec.horizon;
         let message = format!("no series of the {split} rows is long enough for a window");
@@ -287,7 +287,7 @@ fn read(path: &Path, split: &str, spec: &WindowSpec) -> Result<Windows, Failure>
             "a series needs {rows} rows and one more for the target's history: lower `window` or \
              `horizon`, or give the split more rows"
         );
-        return Err(Failure::new(message).help(help).deterministic());
+        return Err(Failure::new(message).help(help).deterministic().into());
     }
     Ok(windows)
 }
@@ -313,7 +313,7 @@ fn metrics(state: &State, epoch: u64) -> BTreeMap<String, f64> {
     metrics
 }
 
-fn write_history(path: &Path, curve: &[Epoch]) -> Result<(), Failure> {
+fn write_history(path: &Path, curve: &[Epoch]) -> Result<(), Stop> {
     let number = |name: &str| Field::new(name, DataType::Float64, false);
     let schema = Arc::new(Schema::new(vec![
         Field::new("epoch", DataType::Int64, false),
@@ -333,7 +333,7 @@ fn write_history(path: &Path, curve: &[Epoch]) -> Result<(), Failure> {
         ],
     );
     let batch = batch.map_err(|error| Failure::new(format!("cannot make the history: {error}")))?;
-    table::write(path, schema, [Ok(batch)]).map_err(data_failure)?;
+    table::write(path, schema, [Ok(batch)])?;
     Ok(())
 }
 
@@ -355,13 +355,6 @@ fn stop(ended: Ended<Stop>, params: &Params) -> Stop {
         .help(help)
         .deterministic()
         .into()
-}
-
-fn data_failure(error: DataError) -> Failure {
-    let mut failure = Failure::new(error.to_string());
-    failure.help = error.help().map(str::to_owned);
-    failure.deterministic = error.deterministic();
-    failure
 }
 
 fn file_failure(path: &Path, act: &str, error: &std::io::Error) -> Failure {

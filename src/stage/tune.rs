@@ -10,8 +10,9 @@ use serde_json::Value;
 use super::{OutputSpec, ParamIssue, StageKind};
 use crate::study::space::{Domain, Param, Space};
 use crate::study::{
-    Objective, Point, Pruner, Sampler, SearchParam, Study, StudyConfig, check_space,
+    Objective, Point, Pruner, Sampler, SearchParam, Steps, Study, StudyConfig, check_space,
 };
+use crate::suggest;
 
 mod outputs;
 mod shape;
@@ -21,8 +22,8 @@ mod tests;
 pub use outputs::{TrialRecord, write_outputs};
 pub use shape::trial_params;
 
-/// The version of the kind's results. 1: the first.
-pub const VERSION: u32 = 1;
+/// The version of the kind's results. 1: the first. 2: no trial is pruned at its own last step.
+pub const VERSION: u32 = 2;
 
 /// The metrics of a `train` that say how good it is.
 const TRAIN_METRICS: [&str; 2] = ["validation_loss", "train_loss"];
@@ -137,17 +138,14 @@ pub fn study(params: &Params, base: &super::Params) -> Study {
         trials: params.trials,
         parallel: params.parallel,
         first: base_point(base, &params.search),
-        epochs: epochs(params, base),
+        steps: steps(base),
     })
 }
 
-/// Gives the steps of a whole trial, where the base says: the most, where they are searched.
-fn epochs(params: &Params, base: &super::Params) -> Option<u64> {
+/// Says how many steps a trial has, where the base does.
+fn steps(base: &super::Params) -> Option<Steps> {
     let super::Params::Train(train) = base else { return None };
-    let searched = params.search.get("epochs").map(|_| Space::new(&params.search));
-    let ends = searched.into_iter().flat_map(|space| space.params);
-    let ends = ends.filter(|param| param.path == "epochs").flat_map(|param| param.domain.ends());
-    ends.filter_map(|end| end.as_u64()).max().or(Some(train.epochs))
+    Some(Steps { path: "epochs".to_owned(), base: train.epochs })
 }
 
 /// Finds the mistakes of a tune that can only be seen beside its base, by trying the ends of each
@@ -168,6 +166,7 @@ pub fn check_search(params: &Params, base: &super::Params) -> Vec<ParamIssue> {
     issues.extend(absent);
     if sound {
         let space = Space::new(&params.search);
+        issues.extend(rung_issue(params, &space, base));
         let alone = probe_issues(&space, base, |forced| forced.clone());
         // A mistake that shows in one parameter alone would show beside the others everywhere.
         match alone.is_empty() {
@@ -178,13 +177,23 @@ pub fn check_search(params: &Params, base: &super::Params) -> Vec<ParamIssue> {
     issues
 }
 
+/// Finds a first rung that no trial gets to, so that nothing would ever be pruned.
+fn rung_issue(params: &Params, space: &Space, base: &super::Params) -> Option<ParamIssue> {
+    let Pruner::Hyperband { min_resource, max_resource, .. } = params.pruner else { return None };
+    let most = steps(base)?.most(space);
+    // Where it is above `max_resource` as well, the params alone say so.
+    let is_idle = min_resource > most && max_resource.is_none_or(|max| min_resource <= max);
+    let message = format!(
+        "the first rung {min_resource} is above the {most} epochs of the longest trial, so nothing \
+         would be pruned"
+    );
+    let help = format!("give one below {most}, or `pruner: {{ kind: none }}`");
+    is_idle.then(|| ParamIssue::new("pruner.min_resource", message, help))
+}
+
 fn absent_issue(path: &str, known: &BTreeSet<String>, base: &super::Params) -> ParamIssue {
-    let near = |known: &&String| strsim::jaro_winkler(known, path);
-    let nearest = known.iter().max_by(|a, b| near(a).total_cmp(&near(b)));
-    let help = match nearest {
-        Some(known) if near(&known) > 0.7 => format!("did you mean `{known}`?"),
-        _ => "name a parameter of the base by its dotted path".to_owned(),
-    };
+    let help = suggest::did_you_mean(path, known.iter().map(String::as_str))
+        .unwrap_or_else(|| "name a parameter of the base by its dotted path".to_owned());
     let message = format!("the base, a `{}`, has no parameter `{path}`", base.kind().name());
     ParamIssue::new(&format!("search.{path}"), message, help)
 }

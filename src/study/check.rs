@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::space::{Domain, order};
 use super::{Sampler, SearchParam};
+use crate::suggest::did_you_mean;
 
 /// Finds the mistakes in a search space: the place (a parameter's path, or `path.field`), what is
 /// wrong, and a way out.
@@ -62,12 +63,8 @@ fn condition_issues(
 }
 
 fn nearest(space: &BTreeMap<String, SearchParam>, name: &str) -> String {
-    let near = |path: &&String| strsim::jaro_winkler(path, name);
-    let best = space.keys().max_by(|a, b| near(a).total_cmp(&near(b)));
-    match best {
-        Some(path) if near(&path) > 0.7 => format!("did you mean `{path}`?"),
-        _ => "name a parameter of this search".to_owned(),
-    }
+    did_you_mean(name, space.keys().map(String::as_str))
+        .unwrap_or_else(|| "name a parameter of this search".to_owned())
 }
 
 fn values_of(domain: &Domain) -> String {

@@ -1,21 +1,79 @@
 //! Pruners: pure rules over curves, made from what earlier trials reported.
 //!
-//! A rule owns all that it looks at, so it may be asked on any thread and at any time. A value at a
-//! step is the objective's metric there; a point without it stops nothing.
+//! A rule looks only at its curve and at trials that were told before it was made, so it may be asked
+//! on any thread and at any time. A value at a step is the objective's metric there; a point without
+//! it stops nothing.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rand::RngExt;
 
 use super::{CurvePoint, Objective, StopRule};
 use crate::random::generator;
 
-/// An earlier trial as a pruner sees it: its curve, cut where the study stopped it.
-pub(super) struct Judged<'a> {
+/// A trial that has been told, as a pruner sees it.
+#[derive(Debug)]
+pub(super) struct Told {
     /// Whether it ran to its end.
-    pub(super) complete: bool,
-    /// Its curve.
-    pub(super) points: &'a [CurvePoint],
+    pub(super) is_complete: bool,
+    /// Its bracket, under Hyperband.
+    pub(super) bracket: Option<u32>,
+    /// Its losses by step, up to where the study stopped it.
+    pub(super) losses: Vec<(u64, f64)>,
+}
+
+impl Told {
+    fn loss_at(&self, step: u64) -> Option<f64> {
+        self.losses.iter().find(|(other, _)| *other == step).map(|(_, loss)| *loss)
+    }
+
+    /// Gives the loss at the first step at or after a rung.
+    fn loss_from(&self, rung: u64) -> Option<f64> {
+        self.losses.iter().find(|(step, _)| *step >= rung).map(|(_, loss)| *loss)
+    }
+}
+
+/// The trials of a study by number, each from when it is told.
+///
+/// All rules of a study share one, so that its memory grows with the trials and not with their
+/// square: what was told never changes, and a rule looks at no number from its horizon on.
+#[derive(Debug)]
+pub(super) struct Tellings(Arc<[OnceLock<Told>]>);
+
+impl Tellings {
+    /// Makes room for as many trials; those beyond it are not noted.
+    pub(super) fn new(trials: u64) -> Tellings {
+        Tellings((0..trials).map(|_| OnceLock::new()).collect())
+    }
+
+    /// Notes a trial, which has not been told before.
+    pub(super) fn tell(&self, number: u64, told: impl FnOnce() -> Told) {
+        if let Some(place) = self.0.get(number as usize) {
+            place.get_or_init(told);
+        }
+    }
+
+    /// Gives the trials before number `horizon`, all of which have been told.
+    pub(super) fn first(&self, horizon: usize) -> Earlier {
+        Earlier { told: Arc::clone(&self.0), horizon }
+    }
+}
+
+/// The trials that one trial looks back at.
+#[derive(Clone, Debug)]
+pub(super) struct Earlier {
+    told: Arc<[OnceLock<Told>]>,
+    horizon: usize,
+}
+
+impl Earlier {
+    fn iter(&self) -> impl Iterator<Item = &Told> {
+        self.told.iter().take(self.horizon).filter_map(OnceLock::get)
+    }
+
+    fn complete(&self) -> impl Iterator<Item = &Told> {
+        self.iter().filter(|told| told.is_complete)
+    }
 }
 
 /// Makes the rule that stops a trial whose best value so far is worse than the median of the
@@ -27,30 +85,22 @@ pub(super) fn median_rule(
     startup: u64,
     warmup: u64,
     last: Option<u64>,
-    earlier: &[Judged<'_>],
+    earlier: Earlier,
 ) -> StopRule {
-    let complete = earlier.iter().filter(|one| one.complete);
-    let losses: Vec<Vec<(u64, f64)>> =
-        complete.map(|one| losses(objective, one.points).collect()).collect();
-    if losses.is_empty() || (losses.len() as u64) < startup {
+    let complete = earlier.complete().count() as u64;
+    if complete < startup.max(1) {
         return None;
     }
     let objective = objective.clone();
     Some(Arc::new(move |points| {
         let Some((step, _)) = newest_loss(&objective, points) else { return false };
-        if step < warmup || last.is_some_and(|last| step >= last) {
+        if step < warmup || is_last(step, last) {
             return false;
         }
-        let at_step = losses.iter().filter_map(|curve| {
-            curve.iter().find(|(other, _)| *other == step).map(|(_, loss)| *loss)
-        });
-        let best = losses_best(&objective, points);
+        let at_step = earlier.complete().filter_map(|told| told.loss_at(step));
+        let best = objective.losses(points).map(|(_, loss)| loss).fold(f64::INFINITY, f64::min);
         median(at_step.collect()).is_some_and(|median| best > median)
     }))
-}
-
-fn losses_best(objective: &Objective, points: &[CurvePoint]) -> f64 {
-    losses(objective, points).map(|(_, loss)| loss).fold(f64::INFINITY, f64::min)
 }
 
 /// The brackets of Hyperband (Li 2018), each an asynchronous successive halving (Li 2020) whose
@@ -111,28 +161,39 @@ impl Hyperband {
     /// Makes the rule that stops a trial of `bracket` which is not among the best
     /// `1 / reduction` of those that reached a rung. While fewer than `reduction` have, only the
     /// best goes on.
+    ///
+    /// A trial at its `last` step, which may be that of a rung, is not stopped.
     pub(super) fn rule(
         &self,
         objective: &Objective,
         bracket: u32,
-        mates: &[Judged<'_>],
+        last: Option<u64>,
+        earlier: Earlier,
     ) -> StopRule {
-        let reached = |rung: u64| -> Vec<f64> {
-            mates.iter().filter_map(|mate| loss_at(objective, mate.points, rung)).collect()
-        };
-        let rungs: Vec<(u64, Vec<f64>)> =
-            self.rungs(bracket).into_iter().map(|rung| (rung, reached(rung))).collect();
+        let rungs = self.rungs(bracket);
         if rungs.is_empty() {
             return None;
         }
         let (objective, reduction) = (objective.clone(), self.reduction as usize);
         Some(Arc::new(move |points| {
             let Some((step, loss)) = newest_loss(&objective, points) else { return false };
-            let before = losses(&objective, &points[..points.len() - 1]).last();
+            if is_last(step, last) {
+                return false;
+            }
+            let before = objective.losses(&points[..points.len() - 1]).last();
             let new = |rung: u64| rung <= step && before.is_none_or(|(before, _)| before < rung);
-            rungs.iter().any(|(rung, others)| new(*rung) && !goes_on(loss, others, reduction))
+            let reached = |rung: u64| -> Vec<f64> {
+                let mates = earlier.iter().filter(|told| told.bracket == Some(bracket));
+                mates.filter_map(|mate| mate.loss_from(rung)).collect()
+            };
+            rungs.iter().any(|&rung| new(rung) && !goes_on(loss, &reached(rung), reduction))
         }))
     }
+}
+
+/// Says whether nothing is left to save by stopping a trial at a step.
+fn is_last(step: u64, last: Option<u64>) -> bool {
+    last.is_some_and(|last| step >= last)
 }
 
 /// Says whether a loss is among the best `1 / reduction` of its own and the others' at a rung.
@@ -141,23 +202,10 @@ fn goes_on(loss: f64, others: &[f64], reduction: usize) -> bool {
     better < ((others.len() + 1) / reduction).max(1)
 }
 
-/// Gives the loss at the first point at or after a rung.
-fn loss_at(objective: &Objective, points: &[CurvePoint], rung: u64) -> Option<f64> {
-    losses(objective, points).find(|(step, _)| *step >= rung).map(|(_, loss)| loss)
-}
-
-/// Gives the steps that have the objective's metric, with its loss.
-fn losses<'a>(
-    objective: &'a Objective,
-    points: &'a [CurvePoint],
-) -> impl Iterator<Item = (u64, f64)> + 'a {
-    points.iter().filter_map(|point| Some((point.step, objective.loss_in(point)?)))
-}
-
 /// Gives the last point's step and loss, where it has one.
 fn newest_loss(objective: &Objective, points: &[CurvePoint]) -> Option<(u64, f64)> {
     let newest = points.last()?;
-    Some((newest.step, objective.loss_in(newest)?))
+    Some((newest.step, objective.loss_of(&newest.metrics)?))
 }
 
 fn median(mut losses: Vec<f64>) -> Option<f64> {
@@ -183,13 +231,24 @@ mod tests {
         (1..).zip(scores).map(point).collect()
     }
 
+    /// Notes curves of bracket 0.
+    fn told(is_complete: bool, scores: &[&[f64]]) -> Tellings {
+        let all = Tellings::new(scores.len() as u64);
+        for (number, scores) in (0..).zip(scores) {
+            let losses = objective().losses(&curve(scores)).collect();
+            all.tell(number, || Told { is_complete, bracket: Some(0), losses });
+        }
+        all
+    }
+
     #[test]
     fn the_median_rule_stops_what_is_worse_than_half() {
-        let curves = [curve(&[1.0, 2.0, 3.0]), curve(&[2.0, 3.0]), curve(&[3.0, 7.0, 8.0])];
-        let judged = |complete| curves.iter().map(move |points| Judged { complete, points });
-        let all: Vec<_> = judged(true).collect();
+        let scores: [&[f64]; 4] = [&[1.0, 2.0, 3.0], &[2.0, 3.0], &[3.0, 7.0, 8.0], &[9.0; 3]];
+        let all = told(true, &scores);
         let rule = |startup, warmup, last| {
-            median_rule(&objective(), startup, warmup, last, &all).expect("there is a rule")
+            // The fourth lies beyond the horizon.
+            let earlier = all.first(3);
+            median_rule(&objective(), startup, warmup, last, earlier).expect("there is a rule")
         };
         // The medians are 2, 3 and 5.5; a trial is judged by the best of its scores so far.
         assert!(!rule(3, 0, None)(&curve(&[2.0])));
@@ -200,9 +259,9 @@ mod tests {
         assert!(!rule(3, 0, Some(3))(&curve(&[4.0, 5.0, 5.4])));
         // Nobody has a fourth step.
         assert!(!rule(3, 0, None)(&curve(&[0.0, 0.0, 0.0, 0.0])));
-        assert!(median_rule(&objective(), 4, 0, None, &all).is_none());
-        let pruned: Vec<_> = judged(false).collect();
-        assert!(median_rule(&objective(), 1, 0, None, &pruned).is_none());
+        assert!(median_rule(&objective(), 4, 0, None, all.first(3)).is_none());
+        assert!(median_rule(&objective(), 0, 0, None, all.first(0)).is_none());
+        assert!(median_rule(&objective(), 1, 0, None, told(false, &scores).first(3)).is_none());
     }
 
     #[test]
@@ -226,11 +285,9 @@ mod tests {
     #[test]
     fn a_rung_lets_the_best_third_go_on() {
         let hyperband = Hyperband { min_resource: 2, max_resource: 20, reduction: 3 };
-        let scores = [5.0, 1.0, 4.0, 2.0, 3.0];
-        let curves = scores.map(|score| curve(&[0.0, score]));
-        let mates: Vec<_> =
-            curves.iter().map(|points| Judged { complete: false, points }).collect();
-        let rule = hyperband.rule(&objective(), 0, &mates).expect("there is a rule");
+        let scores = [5.0, 1.0, 4.0, 2.0, 3.0].map(|score| [0.0, score]);
+        let mates = told(false, &scores.each_ref().map(|scores| &scores[..]));
+        let rule = hyperband.rule(&objective(), 0, None, mates.first(5)).expect("there is a rule");
         // Six with itself: the best two go on.
         assert!(!rule(&curve(&[0.0])));
         assert!(!rule(&curve(&[0.0, 4.5])));
@@ -239,8 +296,12 @@ mod tests {
         assert!(!rule(&curve(&[0.0, 3.5, 0.0])));
         // Nobody else has reached the next rung, so its first is its best.
         assert!(!rule(&curve(&[0.0, 9.0, 9.0, 9.0, 9.0, -9.0])));
-        let alone = hyperband.rule(&objective(), 0, &mates[..1]).expect("there is a rule");
+        let alone = hyperband.rule(&objective(), 0, None, mates.first(1)).expect("there is a rule");
         assert!(alone(&curve(&[0.0, 4.9])));
         assert!(!alone(&curve(&[0.0, 5.0])));
+        // Those of another bracket are no mates: they would stop it at rung 2.
+        let other = Hyperband { min_resource: 1, max_resource: 20, reduction: 2 };
+        let other = other.rule(&objective(), 1, None, mates.first(5)).expect("there is a rule");
+        assert!(!other(&curve(&[0.0, -9.0])));
     }
 }

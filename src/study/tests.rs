@@ -19,7 +19,7 @@ fn config(space: Value, sampler: Sampler) -> StudyConfig {
         trials: 20,
         parallel: 1,
         first: None,
-        epochs: None,
+        steps: None,
     }
 }
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::grid::{self, Combination};
-use super::pruner::{Hyperband, Judged, median_rule};
+use super::pruner::{Hyperband, Tellings, Told, median_rule};
 use super::space::{Space, same};
 use super::tpe::{self, Seen, Standing};
 use super::{Curve, Objective, Point, Pruner, Sampler, SearchParam, StopRule, random};
@@ -28,17 +29,46 @@ pub struct StudyConfig {
     pub parallel: u64,
     /// The first trial's parameters, where the space holds the base's own.
     pub first: Option<Point>,
-    /// The steps of a whole trial, where the pruner does not say.
-    pub epochs: Option<u64>,
+    /// How many steps a trial has, where that is known.
+    pub steps: Option<Steps>,
+}
+
+/// How many steps a trial has where nothing stops it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Steps {
+    /// The path of the parameter that says how many, which may be searched.
+    pub path: String,
+    /// How many there are where a trial's point does not say.
+    pub base: u64,
+}
+
+impl Steps {
+    fn of(&self, point: &Point) -> u64 {
+        point.get(&self.path).and_then(Value::as_u64).unwrap_or(self.base)
+    }
+
+    /// Gives the most steps that a trial of a space may have.
+    pub(crate) fn most(&self, space: &Space) -> u64 {
+        let Some(param) = space.params.iter().find(|param| param.path == self.path) else {
+            return self.base;
+        };
+        let most = param.domain.ends().iter().filter_map(Value::as_u64).max();
+        let base = (!param.when.is_empty()).then_some(self.base);
+        most.max(base).unwrap_or(self.base)
+    }
 }
 
 /// A search under way.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Study {
     config: StudyConfig,
     space: Space,
     total: u64,
     trials: Vec<Trial>,
+    /// What the pruner may know of those that have been told.
+    told: Tellings,
+    /// The most steps that a trial may have, where that is known.
+    most_steps: Option<u64>,
     /// The grid's next combination, where the sampler is one.
     grid: Option<Combination>,
 }
@@ -115,7 +145,12 @@ impl Study {
             }
             _ => (None, config.trials),
         };
-        Study { config, space, total, trials: Vec::new(), grid }
+        let most_steps = config.steps.as_ref().map(|steps| steps.most(&space));
+        let told = match config.pruner {
+            Pruner::None => Tellings::new(0),
+            Pruner::Median { .. } | Pruner::Hyperband { .. } => Tellings::new(total),
+        };
+        Study { config, space, total, trials: Vec::new(), told, most_steps, grid }
     }
 
     /// Gives the next trial's number and parameters.
@@ -159,27 +194,35 @@ impl Study {
             }
             TrialEnd::Complete { .. } | TrialEnd::Failed => trial.state = TrialState::Failed,
         }
+        let trial = &self.trials[number as usize];
+        self.told.tell(number, || Told {
+            is_complete: trial.state == TrialState::Complete,
+            bracket: self.bracket(number),
+            losses: self.config.objective.losses(&trial.curve.points).collect(),
+        });
     }
 
     /// Gives the rule that stops trial `number`: called with the points of its curve up to the
-    /// present one, each time that the points before did not stop it.
+    /// present one, each time that the points before did not stop it. At the trial's own last step
+    /// nothing is left to save, and it is not stopped.
     ///
     /// The rule is the same whenever it is asked for once `ask` has given the trial.
+    ///
+    /// # Panics
+    ///
+    /// Where the trial was not asked for.
     pub fn stop_rule(&self, number: u64) -> StopRule {
         let objective = &self.config.objective;
-        let earlier = &self.trials[..self.horizon(number)];
+        let earlier = self.told.first(self.horizon(number));
+        let point = &self.trials[number as usize].point;
+        let last = self.config.steps.as_ref().map(|steps| steps.of(point));
         match self.config.pruner {
             Pruner::None => None,
             Pruner::Median { startup, warmup } => {
-                let earlier: Vec<Judged<'_>> = earlier.iter().map(Judged::from).collect();
-                median_rule(objective, startup, warmup, self.config.epochs, &earlier)
+                median_rule(objective, startup, warmup, last, earlier)
             }
             Pruner::Hyperband { .. } => {
-                let hyperband = self.hyperband()?;
-                let bracket = self.bracket(number);
-                let mates = earlier.iter().filter(|mate| self.bracket(mate.number) == bracket);
-                let mates: Vec<Judged<'_>> = mates.map(Judged::from).collect();
-                hyperband.rule(objective, bracket?, &mates)
+                self.hyperband()?.rule(objective, self.bracket(number)?, last, earlier)
             }
         }
     }
@@ -277,7 +320,7 @@ impl Study {
             }
             (TrialState::Pruned, _) => {
                 let last = trial.curve.points.last();
-                let loss = last.and_then(|point| objective.loss_in(point));
+                let loss = last.and_then(|point| objective.loss_of(&point.metrics));
                 let step = last.map_or(0, |point| point.step);
                 Standing::Pruned { step, loss: loss.unwrap_or(f64::INFINITY) }
             }
@@ -289,7 +332,7 @@ impl Study {
     fn hyperband(&self) -> Option<Hyperband> {
         match self.config.pruner {
             Pruner::Hyperband { min_resource, max_resource, reduction } => {
-                let max_resource = max_resource.or(self.config.epochs)?;
+                let max_resource = max_resource.or(self.most_steps)?;
                 Some(Hyperband { min_resource, max_resource, reduction })
             }
             Pruner::None | Pruner::Median { .. } => None,
@@ -302,13 +345,6 @@ impl Study {
             Sampler::Grid => 0,
         };
         self.hyperband().map(|hyperband| hyperband.bracket(seed, number))
-    }
-}
-
-impl<'a> From<&'a Trial> for Judged<'a> {
-    fn from(trial: &'a Trial) -> Judged<'a> {
-        let complete = trial.state == TrialState::Complete;
-        Judged { complete, points: &trial.curve.points }
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::{Component, Path};
 use super::template::{Piece, Slot, SlotKind, pieces};
 use super::{Mention, Params, variable};
 use crate::stage::ParamIssue;
+use crate::suggest::did_you_mean;
 
 impl Params {
     /// Finds the mistakes that a field's type and range cannot express.
@@ -83,7 +84,7 @@ impl Params {
             None => Some(ParamIssue::new(
                 "metrics",
                 format!("`metrics` names `{name}`, which is no output"),
-                nearest(name, self.outputs.keys().map(String::as_str))
+                did_you_mean(name, self.outputs.keys().map(String::as_str))
                     .unwrap_or_else(|| format!("declare it: `outputs: {{ {name}: {name}.json }}`")),
             )),
             Some(file) if !file.ends_with(".json") => Some(ParamIssue::new(
@@ -170,15 +171,7 @@ fn unknown(path: &str, slot: &Slot<'_>, names: &[&str]) -> Mention {
         SlotKind::With => ("a parameter", "with"),
     };
     let message = format!("`{}` names {what} that the stage does not have", slot.text);
-    let help = nearest(slot.name, names.iter().copied())
+    let help = did_you_mean(slot.name, names.iter().copied())
         .unwrap_or_else(|| format!("declare `{}` under `{key}`", slot.name));
     Mention { word: slot.text.to_owned(), issue: ParamIssue::new(path, message, help) }
-}
-
-/// Suggests the name that is most like `name`.
-fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    const ALIKE: f64 = 0.8;
-    let score = |other: &str| strsim::jaro_winkler(name, other);
-    let best = names.into_iter().max_by(|a, b| score(a).total_cmp(&score(b)))?;
-    (score(best) > ALIKE).then(|| format!("did you mean `{best}`?"))
 }

@@ -12,11 +12,11 @@ use arrow::array::{
 use arrow::datatypes::{Field, Schema};
 
 use super::verdict::{self, Standing};
-use super::{Evaluation, Prediction, data_failure};
+use super::{Evaluation, Prediction};
 use crate::data::table;
 use crate::model::metrics::scores;
 use crate::plot::{self, Forecast};
-use crate::stage::Failure;
+use crate::stage::{Failure, Stop};
 
 /// Gives the scalar results by name.
 pub(super) fn metrics(evaluation: &Evaluation<'_>) -> BTreeMap<String, f64> {
@@ -95,7 +95,7 @@ pub(super) fn write(
     evaluation: &Evaluation<'_>,
     metrics: &BTreeMap<String, f64>,
     folder: &Path,
-) -> Result<(), Failure> {
+) -> Result<(), Stop> {
     // A map of numbers serializes; its keys are sorted.
     let json = serde_json::to_string_pretty(metrics).expect("numbers serialize to JSON") + "\n";
     super::write(&folder.join("metrics.json"), &json)?;
@@ -110,7 +110,7 @@ pub(super) fn write(
 /// Columns by name, each with whether it may be null.
 type Columns = Vec<(&'static str, bool, ArrayRef)>;
 
-fn write_table(path: &Path, columns: Columns) -> Result<(), Failure> {
+fn write_table(path: &Path, columns: Columns) -> Result<(), Stop> {
     let field = |(name, nullable, array): &(&str, bool, ArrayRef)| {
         Field::new(*name, array.data_type().clone(), *nullable)
     };
@@ -118,7 +118,7 @@ fn write_table(path: &Path, columns: Columns) -> Result<(), Failure> {
     let arrays = columns.into_iter().map(|(.., array)| array).collect();
     let batch = RecordBatch::try_new(schema.clone(), arrays)
         .map_err(|error| Failure::new(format!("cannot make a table: {error}")))?;
-    table::write(path, schema, [Ok(batch)]).map_err(data_failure)?;
+    table::write(path, schema, [Ok(batch)])?;
     Ok(())
 }
 

@@ -47,18 +47,15 @@ pub fn write_outputs(folder: &Path, study: &Study, trials: &[TrialRecord]) -> Re
         let message = format!("none of the {} trials is complete", study.total());
         return Err(Failure::new(message).help("look at why the trials failed"));
     };
+    // Only files may be at fault here, and nothing cancels.
+    let failed = |error: DataError| Failure::new(error.to_string());
     let path = folder.join("best.yaml");
     std::fs::write(&path, best_yaml(study, best))
-        .map_err(|error| data_failure(DataError::file(&path, "write the best params", error)))?;
+        .map_err(|error| failed(DataError::file(&path, "write the best params", error)))?;
     let batch = trials_batch(study, trials)
         .map_err(|error| Failure::new(format!("cannot make the table of trials: {error}")))?;
-    table::write(&folder.join("trials.parquet"), batch.schema(), [Ok(batch)])
-        .map_err(data_failure)?;
+    table::write(&folder.join("trials.parquet"), batch.schema(), [Ok(batch)]).map_err(failed)?;
     Ok(())
-}
-
-fn data_failure(error: DataError) -> Failure {
-    Failure::new(error.to_string())
 }
 
 fn best_yaml(study: &Study, best: &Trial) -> String {

@@ -174,6 +174,68 @@ fn a_search_is_tried_on_its_base_before_anything_runs() {
 }
 
 #[test]
+fn a_first_rung_above_the_longest_trial_is_a_mistake() {
+    let places = |first: u64, extra: Value| -> Vec<String> {
+        let mut value = json!({ "pruner": { "kind": "hyperband", "min_resource": first } });
+        value["pruner"]
+            .as_object_mut()
+            .expect("it is one")
+            .extend(extra.as_object().cloned().unwrap_or_default());
+        let params = tune(value);
+        assert_eq!(params.check(), []);
+        let issues = check_search(&params, &train(json!({ "epochs": 5 })));
+        assert!(issues.iter().all(|issue| issue.help.is_some()));
+        issues.into_iter().map(|issue| issue.path).collect()
+    };
+    // The search goes up to 9 epochs, whatever the base has.
+    assert_eq!(places(9, json!({})), [""; 0]);
+    assert_eq!(places(10, json!({})), ["pruner.min_resource"]);
+    assert_eq!(places(10, json!({ "max_resource": 27 })), ["pruner.min_resource"]);
+}
+
+#[test]
+fn a_trial_is_not_pruned_at_its_own_last_epoch() {
+    let pruners = [
+        json!({ "kind": "hyperband", "min_resource": 3, "max_resource": 8 }),
+        json!({ "kind": "median", "startup": 1 }),
+    ];
+    for pruner in pruners {
+        let params = tune(json!({
+            "search": { "epochs": { "choice": [3, 9] }, "batch_size": { "choice": [16, 32] } },
+            "sampler": { "kind": "grid" },
+            "pruner": pruner,
+            "parallel": 1,
+        }));
+        let mut study = study(&params, &train(json!({})));
+        let mut ends = Vec::new();
+        while let Some((number, point)) = study.ask() {
+            let epochs = point["epochs"].as_u64().expect("it is a whole number");
+            // The first learns; the others are worse than it from the third epoch on.
+            let loss = |step: u64| if number == 0 { 10.0 - step as f64 } else { 7.5 };
+            let point = |step| CurvePoint {
+                step,
+                metrics: BTreeMap::from([("validation_loss".to_owned(), loss(step))]),
+            };
+            let points: Vec<CurvePoint> = (1..=epochs).map(point).collect();
+            let rule = study.stop_rule(number);
+            let stops = |end: &usize| rule.as_ref().is_some_and(|rule| rule(&points[..*end]));
+            let stop = (1..=points.len()).find(stops);
+            ends.push((epochs, stop));
+            let curve = Curve { points: points[..stop.unwrap_or(points.len())].to_vec() };
+            study.tell(
+                number,
+                match stop {
+                    Some(_) => TrialEnd::Pruned { curve },
+                    None => TrialEnd::Complete { value: loss(epochs), curve },
+                },
+            );
+        }
+        ends[1..].sort_unstable();
+        assert_eq!(ends, [(9, None), (3, None), (3, None), (9, Some(3))], "{:?}", params.pruner);
+    }
+}
+
+#[test]
 fn mistakes_in_the_space_itself_are_placed_in_the_params() {
     let params = tune(json!({
         "search": { "network.dropout": { "float": [0.5, 0.1] } },
@@ -254,7 +316,7 @@ fn outputs_hold_the_trials_and_the_best_params() {
 /// Whoever changes these changes every study that was ever run: bump the kind's `VERSION`.
 #[test]
 fn the_trials_are_those_of_this_version() {
-    assert_eq!(VERSION, 1);
+    assert_eq!(VERSION, 2);
     let params = tune(json!({
         "search": {
             "network.units": { "choice": [[16], [32], [64, 64]] },
