@@ -27,6 +27,7 @@ use crate::pipeline::{Pipeline, Stage};
 use crate::plan::Plan;
 use crate::schedule::{Demand, Schedule, Step, TaskId};
 use crate::stage::{StageKind, Stop};
+use crate::store::artifacts::Artifact;
 use crate::store::{Store, StoreError, lock};
 use crate::study::Curve;
 
@@ -147,6 +148,7 @@ struct Run<'r> {
     /// Actions that ran in this run: `--force` runs none twice.
     ran: HashSet<Fingerprint>,
     roots: BTreeMap<String, Fingerprint>,
+    artifacts: Vec<Artifact>,
     sender: UnboundedSender<Message>,
     receiver: UnboundedReceiver<Message>,
     cancel: watch::Sender<Cancel>,
@@ -180,6 +182,7 @@ impl<'r> Run<'r> {
             in_flight: HashMap::new(),
             ran: HashSet::new(),
             roots: BTreeMap::new(),
+            artifacts: Vec::new(),
             sender,
             receiver,
             cancel: watch::Sender::new(Cancel::None),

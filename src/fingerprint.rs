@@ -271,6 +271,18 @@ pub enum DirtyReason {
     UpstreamDirty { stage: String },
 }
 
+impl DirtyReason {
+    /// Says whether it is that an input is otherwise.
+    pub fn is_of_input(&self) -> bool {
+        matches!(
+            self,
+            DirtyReason::InputChanged { .. }
+                | DirtyReason::InputAdded { .. }
+                | DirtyReason::InputRemoved { .. }
+        )
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -4,7 +4,7 @@
 //! the store has the entry of that manifest and every output's bytes; else the reasons say what is
 //! otherwise than in the nearest earlier entry of that stage.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -229,6 +229,7 @@ pub fn of_plan<'p>(
     history: &History,
 ) -> Result<Vec<(&'p Stage, Freshness)>, UnreadableInput> {
     let mut done = OutputDigests::new();
+    let mut fresh: HashSet<&str> = HashSet::new();
     let mut judged: Vec<(&Stage, Freshness)> = Vec::new();
     for stage in &plan.order {
         let freshness = match input_digests(stage, root, store, &done)? {
@@ -236,9 +237,10 @@ pub fn of_plan<'p>(
                 let manifest = manifest(plan.pipeline, stage, &digests);
                 judge(plan.pipeline, stage, &manifest, store, history)
             }
-            None => below_dirty(plan, stage, &judged, history),
+            None => below_dirty(plan, stage, &fresh, store, history),
         };
         if let Freshness::Fresh(entry) = &freshness {
+            fresh.insert(&stage.name);
             let outputs = entry.outputs.iter();
             done.extend(outputs.map(|(name, b)| ((stage.name.clone(), name.clone()), b.digest)));
         }
@@ -247,23 +249,31 @@ pub fn of_plan<'p>(
     Ok(judged)
 }
 
-/// Judges a stage some of whose inputs are not known yet.
+/// Judges a stage some of whose inputs are not known yet: dirty where no earlier entry has its
+/// params, whatever the inputs will be.
 fn below_dirty(
     plan: &Plan<'_>,
     stage: &Stage,
-    judged: &[(&Stage, Freshness)],
+    fresh: &HashSet<&str>,
+    store: &Store,
     history: &History,
 ) -> Freshness {
-    if history.fingerprints(&plan.pipeline.name, &stage.name).is_empty() {
-        return Freshness::Dirty(vec![DirtyReason::NeverRan]);
+    let above = plan.needs(&stage.name).filter(|above| !fresh.contains(above.name.as_str()));
+    let above = above.map(|above| DirtyReason::UpstreamDirty { stage: above.name.clone() });
+    let manifest = manifest(plan.pipeline, stage, &InputDigests::new());
+    let earlier = history.fingerprints(&plan.pipeline.name, &stage.name);
+    let own = earlier
+        .iter()
+        .filter_map(|fingerprint| store.entry(*fingerprint))
+        .map(|entry| manifest.differences(&entry.manifest))
+        .map(|differences| differences.into_iter().filter(|one| !one.is_of_input()).collect())
+        .min_by_key(Vec::len);
+    match own {
+        None => Freshness::Dirty(vec![DirtyReason::NeverRan]),
+        Some(own) if own.is_empty() => Freshness::Maybe(above.collect()),
+        Some(own) => {
+            let own = name_variables(own, plan.pipeline, stage);
+            Freshness::Dirty(own.into_iter().chain(above).collect())
+        }
     }
-    let is_fresh = |name: &str| {
-        judged.iter().any(|(stage, freshness)| {
-            stage.name == name && matches!(freshness, Freshness::Fresh(_))
-        })
-    };
-    let above = plan.needs(&stage.name).filter(|above| !is_fresh(&above.name));
-    Freshness::Maybe(
-        above.map(|above| DirtyReason::UpstreamDirty { stage: above.name.clone() }).collect(),
-    )
 }

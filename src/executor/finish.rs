@@ -19,7 +19,11 @@ impl Run<'_> {
         let (stage, root) = (Arc::clone(&task.stage), self.root.clone());
         let (store, pipeline) = (Arc::clone(&self.store), self.pipeline.name.clone());
         self.spawn(id, move || {
-            let placed = place::place(&store, &root, &pipeline, &stage, &entry.outputs);
+            let placed = place::artifacts(&store, &stage, &entry.outputs).and_then(|artifacts| {
+                let folder = place::folder(&root, &pipeline);
+                let written = store.place(&pipeline, &folder, &artifacts)?;
+                Ok((artifacts, written))
+            });
             Message::Placed { task: id, outcome, entry, placed }
         });
     }
@@ -32,7 +36,10 @@ impl Run<'_> {
         placed: PlaceResult,
     ) {
         match placed {
-            Ok(placed) => self.say_placed(placed),
+            Ok((artifacts, written)) => {
+                self.artifacts.extend(artifacts);
+                self.say_placed(written);
+            }
             Err(error) => {
                 let failure = Failure::new(format!("its outputs cannot be placed: {error}"));
                 return self.fail(id, failure);
@@ -89,11 +96,25 @@ impl Run<'_> {
         }
     }
 
+    /// Places all artifacts of the run once more under one lock: another run of the pipeline may
+    /// have placed its own between ours, and what lies there at the end must be of one run.
+    fn place_as_a_set(&mut self) {
+        let folder = place::folder(&self.root, &self.pipeline.name);
+        match self.store.place(&self.pipeline.name, &folder, &self.artifacts) {
+            Ok(placed) => self.say_placed(placed),
+            Err(error) => {
+                let message = format!("the artifacts cannot be placed as a set: {error}");
+                self.say(&Event::Warning { stage: None, message });
+            }
+        }
+    }
+
     /// Records what the stages are now, and says how the run ended.
     pub(super) fn end(&mut self, started: Instant) -> RunOutcome {
         if let Err(error) = self.store.put_roots(&self.pipeline.name, &self.roots) {
             self.say(&Event::Warning { stage: None, message: error.to_string() });
         }
+        self.place_as_a_set();
         self.store.sweep();
         let count = |outcome| self.counts.get(&outcome).copied().unwrap_or(0);
         let outcome = if *self.cancel.borrow() != Cancel::None {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::pipeline::Stage;
-use crate::store::artifacts::{Artifact, Placed};
+use crate::store::artifacts::Artifact;
 use crate::store::{Blob, Store, StoreError};
 
 /// Gives the folder of a pipeline's artifacts.
@@ -12,14 +12,13 @@ pub fn folder(root: &Path, pipeline: &str) -> PathBuf {
     root.join("artifacts").join(pipeline)
 }
 
-/// Places the outputs of a stage and its exports, converted where an export asks for it.
-pub fn place(
+/// Gives the artifacts of a stage: its outputs and its exports, converted where an export asks for
+/// it.
+pub fn artifacts(
     store: &Store,
-    root: &Path,
-    pipeline: &str,
     stage: &Stage,
     outputs: &BTreeMap<String, Blob>,
-) -> Result<Vec<Placed>, StoreError> {
+) -> Result<Vec<Artifact>, StoreError> {
     let mut artifacts = Vec::new();
     for spec in &stage.outputs {
         let digest = outputs[&spec.name].digest;
@@ -35,5 +34,5 @@ pub fn place(
         let path = export.file.clone();
         artifacts.push(Artifact { stage: stage.name.clone(), path, digest });
     }
-    store.place(pipeline, &folder(root, pipeline), &artifacts)
+    Ok(artifacts)
 }

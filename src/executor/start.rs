@@ -13,6 +13,7 @@ use crate::freshness::InputDigests;
 use crate::pipeline::{Source, Stage};
 use crate::schedule::TaskId;
 use crate::stage::{Params, StageKind};
+use crate::store::stat_cache;
 
 impl Run<'_> {
     pub(super) fn start(&mut self, id: TaskId, slots: usize) {
@@ -68,6 +69,7 @@ impl Run<'_> {
         Job {
             task,
             title,
+            attempt: format!("{:x}", stat_cache::now()),
             outputs: stage.outputs.clone(),
             threads,
             force: self.is_forced(stage, fingerprint),

@@ -95,7 +95,8 @@ impl StudyRun {
         Ok(Some(entry))
     }
 
-    /// Drops the outputs of all trials but the best `keep`, and but the base's own action.
+    /// Drops the outputs of the trials that ran for this study, but for the best `keep` of all and
+    /// the base's own action.
     fn drop_others(&self, store: &Store) -> Result<(), StoreError> {
         let Params::Tune(params) = &self.stage.params else { return Ok(()) };
         let kept = self.study.ranked();
@@ -103,7 +104,7 @@ impl StudyRun {
         let mut kept: Vec<Fingerprint> =
             kept.map(|trial| self.fingerprints[&trial.number]).collect();
         kept.extend(self.manifest.base.as_ref().map(|base| base.fingerprint()));
-        let others = self.fingerprints.values().filter(|one| !kept.contains(one));
+        let others = self.ran.iter().filter(|one| !kept.contains(one));
         store.drop_outputs(&others.copied().collect::<Vec<_>>())
     }
 }

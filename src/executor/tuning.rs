@@ -37,6 +37,8 @@ pub(super) struct StudyRun {
     /// Trials that are tasks of the schedule now.
     open: usize,
     last_failure: Option<Failure>,
+    /// Actions that ran for this study: what others ran before is theirs to keep or drop.
+    pub(super) ran: Vec<Fingerprint>,
     /// Trials that failed in a way that another try might not.
     pub(super) accidents: u64,
 }
@@ -61,6 +63,7 @@ impl Run<'_> {
             fingerprints: BTreeMap::new(),
             open: 0,
             last_failure: None,
+            ran: Vec::new(),
             accidents: 0,
         };
         self.say(&Event::StageProgress {
@@ -210,6 +213,8 @@ impl Run<'_> {
                 // A hit counts among the best too, so that a worse trial's outputs are not stored.
                 if outcome == TrialOutcome::Cached {
                     (run.keep)(&metrics);
+                } else {
+                    run.ran.push(fingerprint);
                 }
                 run.record(number, metrics, &curve);
                 run.study.tell(number, TrialEnd::Complete { value, curve });
@@ -306,8 +311,11 @@ impl Run<'_> {
         // The study itself goes to the thread that writes its outputs.
         let Some(run) = self.studies.remove(&id) else { return };
         if run.study.best().is_none() {
-            let why = run.last_failure.map_or(String::new(), |last| format!(": {last}"));
-            return self.fail(id, Failure::new(format!("no trial ran to its end{why}")));
+            let last = run.last_failure.unwrap_or_else(|| Failure::new("there was none"));
+            // The log of the last one stands for all.
+            let message = format!("no trial ran to its end: {}", last.message);
+            let failure = Failure { message, ..last };
+            return self.fail(id, failure);
         }
         if let Err(error) = self.store.put_roots(&self.pipeline.name, &self.roots) {
             return self.fail(id, Failure::new(error.to_string()));

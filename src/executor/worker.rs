@@ -23,7 +23,7 @@ use crate::freshness::{Found, look_up};
 use crate::schedule::TaskId;
 use crate::stage::command::{Launch, Paths};
 use crate::stage::{self, Context, Failure, Finished, OutputSpec, Params, Stop};
-use crate::store::artifacts::Placed;
+use crate::store::artifacts::{Artifact, Placed};
 use crate::store::{Entry, Store, StoreError, files, lock};
 use crate::study::{Curve, StopRule};
 
@@ -51,8 +51,8 @@ pub enum Message {
     Panicked { task: TaskId, failure: Failure },
 }
 
-/// The artifacts that had to be written.
-pub type PlaceResult = Result<Vec<Placed>, StoreError>;
+/// The artifacts of a stage, and those of them that had to be written.
+pub type PlaceResult = Result<(Vec<Artifact>, Vec<Placed>), StoreError>;
 
 /// How an action ended.
 #[derive(Debug)]
@@ -96,6 +96,9 @@ pub struct Job {
     pub manifest: Manifest,
     /// The hash of the manifest.
     pub fingerprint: Fingerprint,
+    /// The name of this attempt's own folder: a program that a killed run left behind must not
+    /// write into it.
+    pub attempt: String,
     /// What it reads, by full name.
     pub inputs: BTreeMap<String, InputFile>,
     /// What it gives.
@@ -185,6 +188,8 @@ fn begin(job: &Job) -> Result<lock::Lock, Box<End>> {
     } else if let Found::Fresh(entry) = look_up(&job.manifest, &job.outputs, &job.store) {
         return Err(Box::new(End::Cached(entry)));
     }
+    // Whatever an earlier attempt left.
+    files::remove_folder(&job.store.work_path(job.fingerprint)).map_err(failed)?;
     files::fresh_folder(&outputs_folder(job)).map_err(failed)?;
     // The loop listens as long as a worker lives; at a second Ctrl-C nobody does.
     let _ = job.sender.send(Message::Begun { task: job.task });
@@ -221,7 +226,7 @@ fn prepare_command(job: &Job) -> Result<Launch, Stop> {
     let Params::Command(params) = &job.params else {
         unreachable!("only a command is prepared as one")
     };
-    let folder = job.store.work_path(job.fingerprint).join("inputs");
+    let folder = attempt_folder(job).join("inputs");
     files::fresh_folder(&folder).map_err(|error| store_failure(&error))?;
     let mut inputs = BTreeMap::new();
     for (name, input) in &job.inputs {
@@ -236,7 +241,7 @@ fn prepare_command(job: &Job) -> Result<Launch, Stop> {
         root: &job.root,
         inputs: &inputs,
         outputs: &outputs_folder(job),
-        metrics: &job.store.work_path(job.fingerprint).join("metrics.jsonl"),
+        metrics: &attempt_folder(job).join("metrics.jsonl"),
     })?)
 }
 
@@ -306,6 +311,7 @@ fn publish(job: &Job, finished: Finished, curve: &Curve) -> Result<Entry, Stop> 
 fn check_inputs(job: &Job) -> Result<(), Stop> {
     let is_same = |input: &InputFile| {
         job.store.digest(&input.path).is_ok_and(|digest| digest == input.digest)
+            && input.format.is_none_or(|format| job.store.has_converted(input.digest, format))
     };
     match job.inputs.iter().find(|(_, input)| !is_same(input)) {
         None => Ok(()),
@@ -348,7 +354,11 @@ pub fn partial_curve_path(store: &Store, fingerprint: Fingerprint) -> PathBuf {
 }
 
 fn outputs_folder(job: &Job) -> PathBuf {
-    job.store.work_path(job.fingerprint).join("outputs")
+    attempt_folder(job).join("outputs")
+}
+
+fn attempt_folder(job: &Job) -> PathBuf {
+    job.store.work_path(job.fingerprint).join(&job.attempt)
 }
 
 fn store_failure(error: &StoreError) -> Stop {

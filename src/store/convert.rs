@@ -1,6 +1,6 @@
 //! Conversions: a blob in another format, computed once for each content.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Blob, Store, StoreError, files};
 use crate::data::{self, Format};
@@ -19,8 +19,7 @@ impl Store {
         digest: Digest,
         format: Format,
     ) -> Result<Digest, StoreError> {
-        let key = format!("{digest} as {} v{}", format.name(), data::CONVERTER_VERSION);
-        let record = self.sharded("conversions", Digest::of(key.as_bytes()));
+        let record = self.conversion_path(digest, format);
         if let Some(blob) = files::read_sealed::<Blob>(&record)
             && self.has_blob(blob.digest)
         {
@@ -36,5 +35,16 @@ impl Store {
         let blob = self.put_blob(target.path())?;
         self.write_sealed(&record, &blob)?;
         Ok(blob.digest)
+    }
+
+    /// Says whether the store has the content `digest` in another format, undamaged.
+    pub fn has_converted(&self, digest: Digest, format: Format) -> bool {
+        let blob = files::read_sealed::<Blob>(&self.conversion_path(digest, format));
+        blob.is_some_and(|blob| self.has_blob(blob.digest))
+    }
+
+    fn conversion_path(&self, digest: Digest, format: Format) -> PathBuf {
+        let key = format!("{digest} as {} v{}", format.name(), data::CONVERTER_VERSION);
+        self.sharded("conversions", Digest::of(key.as_bytes()))
     }
 }
