@@ -374,7 +374,10 @@ fn scaler(
             .with_help("name the column under `drop`, or give it in another unit"));
     }
     if factor == 0.0 && found.least == found.most {
-        warnings.push(format!("column `{name}` is {} in every train row: it is 0", found.least));
+        warnings.push(format!(
+            "column `{name}` is {} in every train row: that is scaled to 0",
+            found.least
+        ));
     } else if factor < f64::MIN_POSITIVE {
         warnings.push(format!("column `{name}` has next to no spread: it is shifted, not scaled"));
     }

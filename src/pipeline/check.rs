@@ -158,11 +158,12 @@ fn name(node: &Node, file: &SourceFile, problems: &mut Vec<Problem>) -> Option<S
 }
 
 /// What names are made of, for messages.
-pub(super) const NAMES: &str = "names are letters, digits, `_` and `-`";
+pub(super) const NAMES: &str = "names are up to 100 letters, digits, `_` and `-`";
 
-/// Says whether a word can name a pipeline, a stage or an output: it becomes a folder's name.
+/// Says whether a word can name a pipeline, a stage or an output: it becomes a folder's name,
+/// and file systems bear 255 bytes of one.
 pub(super) fn is_name(name: &str) -> bool {
-    !name.is_empty()
+    (1..=100).contains(&name.len())
         && !name.starts_with('-')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
 }

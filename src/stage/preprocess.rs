@@ -60,7 +60,7 @@ pub struct Params {
     #[serde(default)]
     pub one_hot: Vec<String>,
     /// How numeric columns are scaled; booleans become 0 and 1. A column that has one value alone
-    /// in the train rows becomes 0, with a warning.
+    /// in the train rows is shifted so that this value is 0, with a warning.
     #[serde(default)]
     pub scale: Scale,
     /// Columns that are left out. Text that is neither a key, `one_hot` nor left out is an error.

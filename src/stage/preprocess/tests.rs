@@ -400,7 +400,7 @@ fn a_constant_column_becomes_0_with_a_warning() {
         let ran = run_csv(&text, json!({ "scale": scale }));
         assert_eq!(ran.column("data", "c"), [0.0; 10], "{scale}");
         let warnings = ran.listener.warnings.lock().unwrap();
-        assert_eq!(*warnings, ["column `c` is 0.1 in every train row: it is 0"]);
+        assert_eq!(*warnings, ["column `c` is 0.1 in every train row: that is scaled to 0"]);
     }
 }
 
