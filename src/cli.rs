@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::freshness::{self, Freshness};
+use crate::freshness::{self, Freshness, UnreadableInput};
 use crate::history::History;
 use crate::pipeline::{self, Invalid, Look, Pipeline, Stage};
 use crate::plan::Plan;
@@ -88,7 +88,7 @@ pub struct PipelineArguments {
 pub enum Exit {
     /// All is done.
     Done,
-    /// A stage failed.
+    /// A stage failed, or would fail.
     Failed,
     /// The pipeline or the command line is invalid.
     Invalid,
@@ -134,6 +134,9 @@ pub enum Error {
         /// A way out.
         help: Option<String>,
     },
+    /// A file that a stage reads cannot be read: in a run, its stage would fail.
+    #[error(transparent)]
+    Input(#[from] UnreadableInput),
     /// What there is to say cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
@@ -192,6 +195,7 @@ impl Session<'_> {
         let (text, exit) = match error {
             Error::Pipeline(invalid) => (check::describe(invalid, self.err_look), Exit::Invalid),
             Error::Usage { message, help } => (said(message, help.as_deref()), Exit::Invalid),
+            Error::Input(input) => (said(&input.to_string(), Some(input.help())), Exit::Failed),
             // Whoever reads our output has read enough.
             Error::Output(error) if error.kind() == ErrorKind::BrokenPipe => return Exit::Done,
             Error::Output(_) | Error::Internal { .. } => {
@@ -220,7 +224,7 @@ fn plan_of<'p>(pipeline: &'p Pipeline, stages: &[String]) -> Result<Plan<'p>, Er
 ///
 /// # Errors
 ///
-/// [`Error::Usage`] where one of them is no stage, [`Error::Internal`] where an input cannot be read.
+/// [`Error::Usage`] where one of them is no stage, [`Error::Input`] where an input cannot be read.
 fn judge<'p>(
     pipeline: &'p Pipeline,
     stages: &[String],
@@ -229,8 +233,7 @@ fn judge<'p>(
     let plan = plan_of(pipeline, stages)?;
     let store = Store::open(&session.root.join(".runner"));
     let history = History::look(&store.path("history.sqlite"));
-    freshness::of_plan(&plan, &session.root, &store, &history)
-        .map_err(|error| Error::internal(error.to_string()))
+    Ok(freshness::of_plan(&plan, &session.root, &store, &history)?)
 }
 
 fn said(message: &str, help: Option<&str>) -> String {

@@ -20,6 +20,9 @@ pub enum Event {
     RunStarted { pipeline: String, stages: Vec<String>, jobs: usize },
     /// A stage begins to run, for these reasons.
     StageStarted { stage: String, kind: StageKind, reasons: Vec<DirtyReason> },
+    /// A stage waits for another process that runs the same action; then it starts again, or finds
+    /// what the other gave.
+    StageWaiting { stage: String },
     /// `done` of `total` units (rows, epochs, steps) of a stage are done; a total of 0 is unknown.
     StageProgress {
         stage: String,

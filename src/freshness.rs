@@ -54,6 +54,17 @@ pub struct UnreadableInput {
     pub source: io::Error,
 }
 
+impl UnreadableInput {
+    /// Gives a way out.
+    pub fn help(&self) -> &'static str {
+        match self.source.kind() {
+            io::ErrorKind::NotFound => "make the file, or name another in the pipeline",
+            io::ErrorKind::PermissionDenied => "give yourself the right to read it",
+            _ => "see that it can be read, or name another in the pipeline",
+        }
+    }
+}
+
 /// The digests of the outputs of stages that are done, by stage and output.
 pub type OutputDigests = HashMap<(String, String), Digest>;
 

@@ -112,6 +112,30 @@ fn a_command_line_that_makes_no_sense_is_invalid() {
     assert!(output.stderr.contains("cannot write the trace `no/such/folder.json`"));
 }
 
+const READER: &str = "name: reader
+stages:
+  reader:
+    kind: command
+    inputs: { y: { file: y.txt } }
+    params: { run: [date] }
+";
+
+#[test]
+fn an_input_that_cannot_be_read_is_told_by_plan_and_why() {
+    let project = Project::new().file("y.txt", "").file("p.yaml", READER);
+    project.run(&["plan", "p.yaml"]).expect(0);
+    std::fs::remove_file(project.path("y.txt")).expect("it is there");
+    // A regular file that nobody can read from its beginning, not even root.
+    std::os::unix::fs::symlink("/proc/self/mem", project.path("y.txt")).expect("a link");
+    for words in [&["plan", "p.yaml", "reader"][..], &["why", "p.yaml", "reader"]] {
+        let output = project.run(words).expect(1);
+        let begin = "error: stage `reader`: cannot read its input `y`, `";
+        assert!(output.stderr.starts_with(begin), "{}", output.stderr);
+        assert!(output.stderr.contains("\n  help: see that it can be read"), "{}", output.stderr);
+        assert_eq!(output.stdout, "");
+    }
+}
+
 #[test]
 fn the_shipped_pipelines_have_no_mistakes() {
     let root = env!("CARGO_MANIFEST_DIR");

@@ -45,13 +45,19 @@ pub struct Gauge {
     /// The best trial's value.
     best: Option<f64>,
     why: String,
+    /// Whether it waits for another process.
+    waiting: bool,
 }
 
 impl Gauge {
     /// Takes in an event of the stage; tells whether it should be shown at once.
     pub fn event(&mut self, event: &Event) -> bool {
+        self.waiting = matches!(event, Event::StageWaiting { .. });
         match event {
+            Event::StageWaiting { .. } => true,
+            // Begun anew where it had waited.
             Event::StageStarted { reasons, .. } => {
+                *self = Gauge { running: self.running, ..Gauge::default() };
                 self.why = text::reasons(reasons);
                 true
             }
@@ -83,6 +89,9 @@ impl Gauge {
 
     /// Says how far the stage is; until it counts something, why it runs.
     pub fn message(&self) -> String {
+        if self.waiting {
+            return lines::WAITING.to_owned();
+        }
         if self.unit.is_empty() {
             return self.why.clone();
         }
@@ -113,7 +122,11 @@ impl Bars {
         }
     }
 
+    /// Shows a bar for a stage; one that has waited has its bar already.
     fn start(&mut self, stage: &str) {
+        if self.bars.contains_key(stage) {
+            return;
+        }
         let name = text::clip(stage, NAME);
         let bar = ProgressBar::no_length()
             .with_style(waiting())
@@ -169,7 +182,8 @@ impl Reporter for Bars {
                 self.start(stage);
                 self.update(stage, event);
             }
-            Event::StageProgress { stage, .. }
+            Event::StageWaiting { stage }
+            | Event::StageProgress { stage, .. }
             | Event::TrialStarted { stage, .. }
             | Event::TrialFinished { stage, .. } => self.update(stage, event),
             Event::StageFinished { stage, .. } => {
@@ -235,6 +249,14 @@ mod tests {
             metrics,
         });
         assert_eq!(gauge.message(), "3 of 12 epochs, validation_loss 0.0123");
+        gauge.event(&Event::StageWaiting { stage: stage() });
+        assert_eq!(gauge.message(), "waiting for another run that does the same");
+        gauge.event(&Event::StageStarted {
+            stage: stage(),
+            kind: StageKind::Train,
+            reasons: vec![crate::fingerprint::DirtyReason::Forced],
+        });
+        assert_eq!(gauge.message(), "forced by --force");
     }
 
     #[test]

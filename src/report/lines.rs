@@ -14,6 +14,9 @@ pub fn run_started(pipeline: &str, stages: usize, jobs: usize) -> String {
     format!("{pipeline}: {stages}, {} at a time", text::counted(jobs as u64, "job"))
 }
 
+/// What a stage does while another process runs the same action.
+pub const WAITING: &str = "waiting for another run that does the same";
+
 /// Says how far a stage is: `3 of 12 epochs, validation_loss 0.015`.
 pub fn progress(unit: &str, done: u64, total: u64, metrics: &BTreeMap<String, f64>) -> String {
     let mut line = match total {

@@ -81,6 +81,7 @@ impl Lines {
                 let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
                 self.opening.take().into_iter().chain([format!("{stage}: started{why}")]).collect()
             }
+            Event::StageWaiting { stage } => vec![format!("{stage}: {}", lines::WAITING)],
             // A trial has a line of its own.
             Event::StageProgress { unit: "trials", .. } => Vec::new(),
             Event::StageProgress { stage, unit, done, total, metrics } => {

@@ -98,6 +98,7 @@ impl Summary {
             }
             Event::RunFinished { .. } => return self.close(event),
             Event::StageStarted { .. }
+            | Event::StageWaiting { .. }
             | Event::StageProgress { .. }
             | Event::Warning { .. }
             | Event::TrialStarted { .. } => {}

@@ -213,6 +213,28 @@ failed: 1 failed, 1 ran, 1 skipped in 2.00 s"
 }
 
 #[test]
+fn a_stage_that_waits_for_another_run_says_so() {
+    let waiting = Event::StageWaiting { stage: "train".to_owned() };
+    let events = [
+        run_started(&["train"]),
+        started("train", StageKind::Train, vec![DirtyReason::NeverRan]),
+        waiting.clone(),
+        finished("train", Outcome::Cached, 0.0, &[]),
+        run_finished(RunOutcome::Done, [0, 1, 0, 0, 0], 3.0),
+    ];
+    assert_eq!(
+        plain(&events),
+        "
+lambda: 1 stage, 2 jobs at a time
+train: started (never ran before)
+train: waiting for another run that does the same
+  train  cached
+nothing to do: 1 cached in 3.00 s"
+    );
+    assert_eq!(json::line(&waiting), r#"{"event":"stage_waiting","stage":"train"}"#);
+}
+
+#[test]
 fn an_interrupted_run_says_how_to_go_on() {
     let events = [
         run_started(&["generate", "train", "evaluate"]),
