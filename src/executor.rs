@@ -375,6 +375,8 @@ impl<'r> Run<'r> {
         if self.schedule.is_closed() {
             return self.close_studies();
         }
+        let stage = self.stage_name(task);
+        self.say(&Event::StageWaiting { stage });
         let (path, sender) = (self.store.lock_path(fingerprint), self.sender.clone());
         tokio::spawn(async move {
             while let Ok(None) = lock::try_action(&path) {

@@ -240,6 +240,8 @@ impl fmt::Display for Fingerprint {
 pub enum DirtyReason {
     /// The history knows no earlier result of the stage.
     NeverRan,
+    /// It has only failed so far.
+    Failed,
     /// `--force` was given.
     Forced,
     /// A param has another value; `variables` are those that it came from. A side without the param

@@ -190,8 +190,14 @@ pub fn explain(
     }
     match nearest(manifest, &earlier, store) {
         Some(differences) => name_variables(differences, pipeline, stage),
-        None => vec![DirtyReason::NeverRan],
+        None => vec![never(pipeline, stage, history)],
     }
+}
+
+/// Says of a stage without an earlier result whether it was ever begun.
+fn never(pipeline: &Pipeline, stage: &Stage, history: &History) -> DirtyReason {
+    let failed = history.has_failed(&pipeline.name, &stage.name);
+    if failed { DirtyReason::Failed } else { DirtyReason::NeverRan }
 }
 
 /// Gives the differences from that earlier entry from which there are fewest; the latest of equals.
@@ -280,7 +286,7 @@ fn below_dirty(
         .map(|differences| differences.into_iter().filter(|one| !one.is_of_input()).collect())
         .min_by_key(Vec::len);
     match own {
-        None => Freshness::Dirty(vec![DirtyReason::NeverRan]),
+        None => Freshness::Dirty(vec![never(plan.pipeline, stage, history)]),
         Some(own) if own.is_empty() => Freshness::Maybe(above.collect()),
         Some(own) => {
             let own = name_variables(own, plan.pipeline, stage);

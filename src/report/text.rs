@@ -20,6 +20,7 @@ pub enum Digits {
 pub fn reason(reason: &DirtyReason) -> String {
     match reason {
         DirtyReason::NeverRan => "never ran before".to_owned(),
+        DirtyReason::Failed => "has only failed so far".to_owned(),
         DirtyReason::Forced => "forced by --force".to_owned(),
         DirtyReason::TrialsFailed { trials } => {
             format!("{} failed and may not fail again", counted(*trials, "trial"))
