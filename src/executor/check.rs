@@ -116,6 +116,6 @@ fn check_stage(
             Check::Stage { manifest, digests, found }
         }
         Ok(None) => unreachable!("a stage is checked once all that it needs is done"),
-        Err(error) => Check::Failed(Failure::new(error.to_string())),
+        Err(error) => Check::Failed(Failure::new(error.to_string()).help(error.help())),
     }
 }
