@@ -382,6 +382,86 @@ stages:
     wait_until("no process is left", || processes_in(project.root()).is_empty());
 }
 
+#[test]
+fn what_a_program_spoils_in_the_store_is_not_believed() {
+    let text = "
+name: spoil
+stages:
+  make:
+    kind: generate
+    params: { dataset: lambda, rows: 50 }
+  spoil:
+    kind: command
+    inputs: { table: { from: make.data, as: csv } }
+    params:
+      run: 'f=$(readlink -f ${inputs.table}); chmod u+w $f; echo junk >> $f; echo 1 > ${outputs.out}'
+      outputs: { out: out.txt }
+";
+    let project = Project::new().file("spoil.yaml", text);
+    let output = project.run(&["run", "spoil.yaml", "--format", "plain"]).expect(1);
+    let said = output.stdout + &output.stderr;
+    assert!(said.contains("`table`") && said.contains("changed while it ran"), "{said}");
+}
+
+#[test]
+fn a_program_that_a_killed_run_left_writes_nowhere() {
+    let text = "
+name: orphan
+stages:
+  slow:
+    kind: command
+    params:
+      run: 'for i in 1 2 3 4 5 6; do echo $i >> ${outputs.out}; touch begun; sleep 0.2; done; true'
+      outputs: { out: out.txt }
+";
+    let project = Project::new().file("orphan.yaml", text);
+    let mut child = project.command(&["run", "orphan.yaml", "--format", "json"]).spawn().unwrap();
+    wait_until("the command runs", || project.path("begun").exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    project.run(&["run", "orphan.yaml"]).expect(0);
+    assert_eq!(project.read("artifacts/orphan/slow/out.txt"), "1\n2\n3\n4\n5\n6\n");
+}
+
+#[test]
+fn a_study_does_not_drop_what_others_ran() {
+    let project = tune();
+    let base = |x: &str| {
+        let set = format!("fit.params.with.x={x}");
+        let arguments = ["run", "tune.yaml", "fit", "--set", &set, "--format", "json"];
+        events(&Output::of(project.command(&arguments).env("COUNT", project.path("count"))))
+    };
+    // The worst value that a trial of the study has: run by hand first, it is a hit of the study.
+    let worst = {
+        let other = tune();
+        let output = tune_run(&other, &[]).expect(0);
+        let trials = output.stdout.lines().filter(|line| line.contains("trial_finished"));
+        let values = trials.map(|line| serde_json::from_str::<Value>(line).unwrap());
+        values.map(|event| event["params"]["with.x"].as_i64().unwrap()).max().unwrap().to_string()
+    };
+    assert_eq!(base(&worst)[0], "fit ran never_ran");
+    tune_run(&project, &[]).expect(0);
+    assert_eq!(base(&worst)[0], "fit cached");
+}
+
+#[test]
+fn plan_tells_a_stages_own_change_below_a_dirty_one() {
+    let project = chain();
+    run(&project, &["chain.yaml"]);
+    project.write("input.txt", "b\nb\nb\na\n");
+    let output = project.run(&["plan", "chain.yaml", "--set", "word=a"]).expect(0);
+    let lines: Vec<&str> = output.stdout.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "run     copy    input text changed",
+            "run     count   param with.word changed: b -> a (variable word), and 1 more",
+            "maybe   report  stage count may give other outputs",
+            "2 to run, 1 maybe, 0 cached"
+        ]
+    );
+}
+
 /// The processes whose working directory is `folder`.
 fn processes_in(folder: &Path) -> Vec<PathBuf> {
     let folder = fs::canonicalize(folder).unwrap();

@@ -11,7 +11,7 @@ use crate::freshness::{self, Found};
 use crate::stage::tune::{self, TrialRecord};
 use crate::stage::{Failure, Params};
 use crate::store::{Entry, Store, StoreError, files, lock};
-use crate::study::{Curve, Objective};
+use crate::study::Curve;
 
 impl StudyRun {
     pub(super) fn record(&mut self, number: u64, metrics: BTreeMap<String, f64>, curve: &Curve) {
@@ -126,14 +126,11 @@ fn failed(message: String) -> End {
 /// Only what is stored depends on it, never a result: the outputs of the others would be dropped at
 /// the study's end all the same, and meanwhile they would fill the disk.
 pub(super) fn keep_best(params: &tune::Params) -> Keep {
-    let (metric, sign) = match &params.objective {
-        Objective::Minimize(metric) => (metric.clone(), 1.0),
-        Objective::Maximize(metric) => (metric.clone(), -1.0),
-    };
+    let objective = params.objective.clone();
     let count = usize::try_from(params.keep).unwrap_or(usize::MAX);
     let best = Mutex::new(Vec::<f64>::new());
     Arc::new(move |metrics| {
-        let Some(value) = metrics.get(&metric).map(|value| sign * value) else { return false };
+        let Some(value) = objective.loss_of(metrics) else { return false };
         let mut best = best.lock().unwrap_or_else(PoisonError::into_inner);
         let place = best.partition_point(|other| *other <= value);
         // Equal values are kept: which of them is best, the study decides.

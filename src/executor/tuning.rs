@@ -22,7 +22,7 @@ use crate::schedule::TaskId;
 use crate::stage::tune::{self, TrialRecord};
 use crate::stage::{Failure, Params, Stop};
 use crate::store::Entry;
-use crate::study::{Curve, Objective, Point, Study, TrialEnd};
+use crate::study::{Curve, Point, Study, TrialEnd};
 
 /// The study of a running tune stage.
 pub(super) struct StudyRun {
@@ -162,7 +162,7 @@ impl Run<'_> {
     fn end_with_entry(&mut self, id: TaskId, entry: &Entry, outcome: TrialOutcome) {
         let Task::Trial(trial) = &self.tasks[id.index()] else { return };
         let Params::Tune(params) = &trial.stage.params else { return };
-        let (Objective::Minimize(metric) | Objective::Maximize(metric)) = &params.objective;
+        let metric = params.objective.metric();
         let value = entry.metrics.get(metric).copied().filter(|value| value.is_finite());
         let failure = entry.failure.clone().or_else(|| {
             let known: Vec<&str> = entry.metrics.keys().map(String::as_str).collect();

@@ -22,8 +22,8 @@ mod tests;
 pub use outputs::{TrialRecord, write_outputs};
 pub use shape::trial_params;
 
-/// The version of the kind's results. 1: the first. 2: no trial is pruned at its own last step.
-pub const VERSION: u32 = 2;
+/// The version of the kind's results. 1: the first.
+pub const VERSION: u32 = 1;
 
 /// The metrics of a `train` that say how good it is.
 const TRAIN_METRICS: [&str; 2] = ["validation_loss", "train_loss"];
