@@ -454,8 +454,8 @@ fn plan_tells_a_stages_own_change_below_a_dirty_one() {
     assert_eq!(
         lines,
         [
-            "run     copy    input text changed",
-            "run     count   param with.word changed: b -> a (variable word), and 1 more",
+            "run     copy    input text changed: 52d7b16cf2f0 -> 5fe0072b2568",
+            "run     count   param with.word changed: \"b\" -> \"a\" (variable word), and 1 more",
             "maybe   report  stage count may give other outputs",
             "2 to run, 1 maybe, 0 cached"
         ]
