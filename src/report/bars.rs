@@ -1,11 +1,12 @@
 //! Bars on a terminal: one for each running stage, finished ones as lines above.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Stderr, Stdout};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use terminal_size::terminal_size_of;
 
 use super::summary::Summary;
 use super::{Clock, Printer, Reporter, Throttle, lines, text};
@@ -17,6 +18,11 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// Characters of a stage's name beside its bar, at most.
 const NAME: usize = 24;
+
+/// Columns of a line that are not the name or the message: the bar, the time, the spaces between,
+/// and a few at the end. A line that fills the terminal would be one line more as soon as a Ctrl-C
+/// is echoed behind it, and then one too few would be cleared.
+const BESIDE: usize = 20 + 4 + 3 + 5;
 
 /// Shows bars on standard error, and the closing tables on standard output.
 pub struct Bars {
@@ -40,8 +46,8 @@ pub struct Gauge {
     done: u64,
     total: u64,
     metrics: BTreeMap<String, f64>,
-    /// The trials that run.
-    running: u64,
+    /// The numbers of the trials that run; one that is cached never does.
+    running: BTreeSet<u64>,
     /// The best trial's value.
     best: Option<f64>,
     why: String,
@@ -57,7 +63,7 @@ impl Gauge {
             Event::StageWaiting { .. } => true,
             // Begun anew where it had waited.
             Event::StageStarted { reasons, .. } => {
-                *self = Gauge { running: self.running, ..Gauge::default() };
+                *self = Gauge { running: std::mem::take(&mut self.running), ..Gauge::default() };
                 self.why = text::reasons(reasons);
                 true
             }
@@ -68,14 +74,14 @@ impl Gauge {
                 }
                 done == total
             }
-            Event::TrialStarted { .. } => {
+            Event::TrialStarted { number, .. } => {
                 self.unit = "trials";
-                self.running += 1;
+                self.running.insert(*number);
                 false
             }
-            Event::TrialFinished { best, done, total, .. } => {
+            Event::TrialFinished { number, best, done, total, .. } => {
                 (self.unit, self.done, self.total) = ("trials", *done, *total);
-                self.running = self.running.saturating_sub(1);
+                self.running.remove(number);
                 self.best = *best;
                 done == total
             }
@@ -96,8 +102,8 @@ impl Gauge {
             return self.why.clone();
         }
         let mut message = lines::progress(self.unit, self.done, self.total, &self.metrics);
-        if self.running > 0 {
-            message += &format!(", {} running", self.running);
+        if !self.running.is_empty() {
+            message += &format!(", {} running", self.running.len());
         }
         if let Some(best) = self.best {
             message += &format!(", best {}", text::number(best));
@@ -149,7 +155,8 @@ impl Bars {
             bar.set_length(gauge.total);
             bar.set_position(gauge.done);
         }
-        bar.set_message(gauge.message());
+        let room = columns().saturating_sub(self.width + BESIDE);
+        bar.set_message(text::clip(&gauge.message(), room));
     }
 
     fn finish(&mut self, stage: &str) {
@@ -209,13 +216,18 @@ fn painted(line: &str, colour: bool) -> Cow<'_, str> {
     if colour { lines::paint(line).into() } else { line.into() }
 }
 
+/// Gives the width of the terminal.
+fn columns() -> usize {
+    terminal_size_of(io::stderr()).map_or(80, |(width, _)| usize::from(width.0))
+}
+
 /// The style of a bar whose stage has not said how much there is to do.
 fn waiting() -> ProgressStyle {
-    style("{prefix} {spinner:^20} {elapsed:>4} {wide_msg}")
+    style("{prefix} {spinner:^20} {elapsed:>4} {msg}")
 }
 
 fn counting() -> ProgressStyle {
-    style("{prefix} {bar:20} {elapsed:>4} {wide_msg}").progress_chars("━╸─")
+    style("{prefix} {bar:20} {elapsed:>4} {msg}").progress_chars("━╸─")
 }
 
 fn style(template: &str) -> ProgressStyle {

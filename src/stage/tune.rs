@@ -162,19 +162,35 @@ pub fn check_search(params: &Params, base: &super::Params) -> Vec<ParamIssue> {
     let known = shape::paths(base);
     let absent = params.search.keys().filter(|path| !known.contains(path.as_str()));
     let absent: Vec<ParamIssue> = absent.map(|path| absent_issue(path, &known, base)).collect();
-    let sound = absent.is_empty() && check_space(&params.search, &params.sampler).is_empty();
     issues.extend(absent);
-    if sound {
-        let space = Space::new(&params.search);
-        issues.extend(rung_issue(params, &space, base));
-        let alone = probe_issues(&space, base, |forced| forced.clone());
-        // A mistake that shows in one parameter alone would show beside the others everywhere.
-        match alone.is_empty() {
-            true => issues.extend(probe_issues(&space, base, |forced| whole_point(&space, forced))),
-            false => issues.extend(alone),
-        }
+    let search = sound_part(params, &known);
+    let is_whole = search.len() == params.search.len();
+    // What is left may lean on what was left out, by a condition.
+    if !check_space(&search, &params.sampler).is_empty() {
+        return issues;
     }
+    let space = Space::new(&search);
+    let alone = probe_issues(&space, base, |forced| forced.clone());
+    // A mistake that shows in one parameter alone would show beside the others everywhere.
+    if is_whole && alone.is_empty() {
+        issues.extend(rung_issue(params, &space, base));
+        issues.extend(probe_issues(&space, base, |forced| whole_point(&space, forced)));
+    }
+    issues.extend(alone);
     issues
+}
+
+/// Gives the searched parameters in which nothing is wrong by itself.
+fn sound_part(params: &Params, known: &BTreeSet<String>) -> BTreeMap<String, SearchParam> {
+    let wrong = check_space(&params.search, &params.sampler);
+    let is_wrong = |path: &str| {
+        wrong.iter().any(|(place, ..)| {
+            place.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+    };
+    let is_sound = |(path, _): &(&String, &SearchParam)| known.contains(*path) && !is_wrong(path);
+    let sound = params.search.iter().filter(is_sound);
+    sound.map(|(path, param)| (path.clone(), param.clone())).collect()
 }
 
 /// Finds a first rung that no trial gets to, so that nothing would ever be pruned.

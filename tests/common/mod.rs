@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// A folder of its own that is the root of a pipeline's paths; deleted when dropped.
@@ -124,5 +126,66 @@ fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<String, Vec<u8>>) {
             let name = path.strip_prefix(root).expect("it lies under the root").to_string_lossy();
             files.insert(name.into_owned(), fs::read(&path).expect("a file can be read"));
         }
+    }
+}
+
+/// Runs with one slot and JSON events, and gives those of stages and trials as short lines.
+pub fn run(project: &Project, arguments: &[&str]) -> Vec<String> {
+    let mut all = vec!["run"];
+    all.extend(arguments);
+    all.extend(["--format", "json", "--jobs", "1"]);
+    events(&project.run(&all))
+}
+
+/// Gives the JSON events of stages and trials in an output as short lines.
+pub fn events(output: &Output) -> Vec<String> {
+    let line = |text: &str| {
+        let event: Value = serde_json::from_str(text).unwrap();
+        let word = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+        match event["event"].as_str().unwrap() {
+            "stage_finished" => {
+                let kinds = event["reasons"].as_array().unwrap().iter();
+                let kinds: Vec<&str> = kinds.map(|r| r["kind"].as_str().unwrap()).collect();
+                Some(format!("{} {} {}", word("stage"), word("outcome"), kinds.join(",")))
+            }
+            "trial_finished" => {
+                Some(format!("{} {} {}", word("stage"), event["number"], word("outcome")))
+            }
+            "run_finished" => {
+                let count = |name: &str| event[name].as_u64().unwrap();
+                let (ran, cached) = (count("ran"), count("cached"));
+                Some(format!("{}: {ran} ran, {cached} cached", word("outcome")))
+            }
+            _ => None,
+        }
+    };
+    output.stdout.lines().filter_map(line).map(|line| line.trim().to_owned()).collect()
+}
+
+/// The only blob with these bytes.
+pub fn blob(project: &Project, bytes: &[u8]) -> PathBuf {
+    let files = project.files();
+    let is_it = |(path, content): &(&String, &Vec<u8>)| {
+        path.starts_with(".runner/blobs") && content.as_slice() == bytes
+    };
+    let found: Vec<&String> = files.iter().filter(is_it).map(|(path, _)| path).collect();
+    assert_eq!(found.len(), 1, "one blob has these bytes: {found:?}");
+    project.path(found[0])
+}
+
+/// The processes whose working directory is `folder`.
+pub fn processes_in(folder: &Path) -> Vec<PathBuf> {
+    let folder = fs::canonicalize(folder).unwrap();
+    let Ok(all) = fs::read_dir("/proc") else { return Vec::new() };
+    all.filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| fs::read_link(path.join("cwd")).is_ok_and(|cwd| cwd == folder))
+        .collect()
+}
+
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "it never came to pass: {what}");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
