@@ -92,6 +92,7 @@ pub struct Schedule {
     /// By work, the most first; then in the order of adding.
     queued: BTreeSet<(Reverse<u64>, TaskId)>,
     free: usize,
+    checking_trials: usize,
     keep_going: bool,
     /// Set once no new work is begun, to the outcome of what had not started: skipped where a
     /// stage failed, cancelled where the run was.
@@ -107,6 +108,7 @@ impl Schedule {
             ready: BTreeSet::new(),
             queued: BTreeSet::new(),
             free: jobs.max(1),
+            checking_trials: 0,
             keep_going,
             closing: None,
             open: 0,
@@ -156,7 +158,11 @@ impl Schedule {
             self.set(task, State::Checking);
             return Some(Step::Check(task));
         }
-        let startable = |task: &TaskId| self.free > 0 || self.tasks[task.0].demand == Demand::None;
+        // A trial that is being looked up may take longer than those that are queued.
+        let startable = |task: &TaskId| match &self.tasks[task.0] {
+            task if task.is_trial => self.free > 0 && self.checking_trials == 0,
+            task => self.free > 0 || task.demand == Demand::None,
+        };
         let task = self.queued.iter().map(|(_, task)| *task).find(startable)?;
         let slots = match self.tasks[task.0].demand {
             Demand::None => 0,
@@ -271,8 +277,11 @@ impl Schedule {
                 self.queued.remove(&(Reverse(self.tasks[task.0].work), task));
             }
             State::Running { slots } => self.free += slots,
+            State::Checking => {
+                self.checking_trials -= usize::from(self.tasks[task.0].is_trial);
+            }
             State::Done(_) => unreachable!("a task ends once"),
-            State::Waiting | State::Checking | State::Joined => {}
+            State::Waiting | State::Joined => {}
         }
         match state {
             State::Ready => {
@@ -282,8 +291,11 @@ impl Schedule {
                 self.queued.insert((Reverse(self.tasks[task.0].work), task));
             }
             State::Running { slots } => self.free -= slots,
+            State::Checking => {
+                self.checking_trials += usize::from(self.tasks[task.0].is_trial);
+            }
             State::Done(_) => self.open -= 1,
-            State::Waiting | State::Checking | State::Joined => {}
+            State::Waiting | State::Joined => {}
         }
     }
 }

@@ -213,6 +213,9 @@ fn the_longest_of_queued_trials_starts_first() {
     let trials = [3, 9, 1].map(|work| schedule.add_trial(work));
     for trial in trials {
         assert_eq!(schedule.next_step(), Some(Step::Check(trial)));
+    }
+    for trial in trials {
+        assert_eq!(schedule.next_step(), None, "one that is being looked up may be longer");
         schedule.queue(trial);
     }
     for trial in [trials[1], trials[0], trials[2]] {
