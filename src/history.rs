@@ -109,7 +109,7 @@ impl History {
     pub fn fingerprints(&self, pipeline: &str, stage: &str) -> Vec<Fingerprint> {
         let mut reader = self.reader.borrow_mut();
         if reader.is_none() {
-            *reader = connect(&self.path).ok();
+            *reader = connect(&self.path, self.writer.is_none()).ok();
         }
         let found = reader.as_ref().map(|connection| query(connection, pipeline, stage));
         found.and_then(Result::ok).unwrap_or_else(|| {
@@ -154,10 +154,25 @@ fn json(value: &impl serde::Serialize) -> Value {
     serde_json::to_string(value).unwrap_or_default().into()
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+/// Opens the file to read. A mere look must leave no trace, and SQLite makes files beside it even
+/// to read; it does not where it is told that nobody writes, which the absent log says.
+fn connect(path: &Path, is_look: bool) -> rusqlite::Result<Connection> {
+    let is_still = is_look && !path.with_extension("sqlite-wal").exists();
+    let mode = if is_still { "?immutable=1" } else { "" };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(format!("file:{}{mode}", escaped(path)), flags)?;
     connection.busy_timeout(PATIENCE)?;
     Ok(connection)
+}
+
+/// Writes a path as a URI has it.
+fn escaped(path: &Path) -> String {
+    let escape = |byte: &u8| match byte {
+        b'/' | b'-' | b'.' | b'_' | b'~' => char::from(*byte).to_string(),
+        byte if byte.is_ascii_alphanumeric() => char::from(*byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    path.as_os_str().as_encoded_bytes().iter().map(escape).collect()
 }
 
 fn query(

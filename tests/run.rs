@@ -147,6 +147,18 @@ fn force_runs_the_stages_named_whatever_the_store_has() {
 }
 
 #[test]
+fn plan_and_why_leave_no_trace() {
+    let project = chain();
+    project.run(&["plan", "chain.yaml"]).expect(0);
+    assert_eq!(project.files().len(), 2);
+    run(&project, &["chain.yaml"]);
+    let before = project.files();
+    project.run(&["plan", "chain.yaml", "--set", "word=a"]).expect(0);
+    project.run(&["why", "chain.yaml", "count"]).expect(0);
+    assert!(project.files() == before, "nothing is written");
+}
+
+#[test]
 fn plan_tells_a_stages_own_change_below_a_dirty_one() {
     let project = chain();
     run(&project, &["chain.yaml"]);
