@@ -141,3 +141,28 @@ stages:
     project.run(&["run", "orphan.yaml"]).expect(0);
     assert_eq!(project.read("artifacts/orphan/slow/out.txt"), "1\n2\n3\n4\n5\n6\n");
 }
+
+#[test]
+fn a_stage_that_kills_runner_is_run_again_by_the_next() {
+    let text = "
+name: parricide
+stages:
+  first:
+    kind: command
+    params: { run: 'echo 1 > ${outputs.out}', outputs: { out: out.txt } }
+  kill:
+    kind: command
+    inputs: { in: first.out }
+    params:
+      run: 'echo half > ${outputs.out}; test -e killed || { touch killed; kill -9 $PPID; exec sleep 60; }; echo whole > ${outputs.out}'
+      outputs: { out: out.txt }
+";
+    let project = Project::new().file("parricide.yaml", text);
+    project.run(&["run", "parricide.yaml"]).expect(-1);
+    wait_until("the command has died with it", || processes_in(project.root()).is_empty());
+    assert_eq!(
+        run(&project, &["parricide.yaml"]),
+        ["first cached", "kill ran never_ran", "done: 1 ran, 1 cached"]
+    );
+    assert_eq!(project.read("artifacts/parricide/kill/out.txt"), "whole\n");
+}
