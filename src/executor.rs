@@ -347,9 +347,10 @@ impl<'r> Run<'r> {
 
     fn ended(&mut self, id: TaskId, end: End) {
         let fingerprint = self.fingerprint(id);
-        if matches!(end, End::Busy) {
-            self.wait_for_process(id, fingerprint);
-            return;
+        match end {
+            End::Busy => return self.wait_for_process(id, fingerprint),
+            End::Known => return self.look_again(id, fingerprint),
+            _ => {}
         }
         self.ran.insert(fingerprint);
         if let Task::Trial(_) = &self.tasks[id.index()] {
@@ -363,8 +364,17 @@ impl<'r> Run<'r> {
             End::Stopped(Stop::Cancelled | Stop::Pruned, _) => {
                 self.finish_stage(id, Outcome::Cancelled, &BTreeMap::new(), None);
             }
-            End::Busy => unreachable!("handled above"),
+            End::Busy | End::Known => unreachable!("handled above"),
         }
+    }
+
+    /// Lets go of a task's slots and checks it again.
+    fn look_again(&mut self, task: TaskId, fingerprint: Fingerprint) {
+        let ended = self.schedule.join(task);
+        self.end_unstarted(ended);
+        self.release(task, fingerprint);
+        self.schedule.recheck(task);
+        self.close_studies();
     }
 
     /// Lets go of a task's slots until the process that runs its action has ended.

@@ -23,9 +23,10 @@ impl Run<'_> {
                 let (tune, params) = (trial.tune, trial.params.clone());
                 let manifest = trial.manifest.clone();
                 let (rule, keep) = (trial.stop_rule.clone(), trial.keep.clone());
-                let outputs = trial.outputs.clone();
+                let (outputs, wants_outputs) = (trial.outputs.clone(), trial.rebuild);
                 let mut job = self.job(id, tune, params, manifest, slots);
                 job.outputs = outputs;
+                job.wants_outputs = wants_outputs;
                 job.stop_rule = rule;
                 job.keep = keep;
                 self.work(job);
@@ -78,6 +79,7 @@ impl Run<'_> {
             manifest,
             fingerprint,
             stop_rule: None,
+            wants_outputs: true,
             keep: None,
             root: self.root.clone(),
             store: Arc::clone(&self.store),

@@ -145,7 +145,6 @@ impl Run<'_> {
     pub(super) fn trial_ended(&mut self, id: TaskId, end: End) {
         match end {
             End::Ran(entry) => self.end_with_entry(id, &entry, TrialOutcome::Ran),
-            End::Cached(entry) => self.end_with_entry(id, &entry, TrialOutcome::Cached),
             End::Stopped(Stop::Pruned, curve) => {
                 self.end_trial(id, Ended::Pruned(curve), TrialOutcome::Pruned);
             }
@@ -155,7 +154,9 @@ impl Run<'_> {
             End::Stopped(Stop::Cancelled, _) => {
                 self.end_trial(id, Ended::Cancelled, TrialOutcome::Cancelled);
             }
-            End::Busy => unreachable!("a busy action is waited for"),
+            End::Busy | End::Known | End::Cached(_) => {
+                unreachable!("what another process has or had is looked up")
+            }
         }
     }
 

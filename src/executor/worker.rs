@@ -59,12 +59,14 @@ pub type PlaceResult = Result<(Vec<Artifact>, Vec<Placed>), StoreError>;
 pub enum End {
     /// It ran, and its entry is in the store.
     Ran(Box<Entry>),
-    /// Another process had run it meanwhile.
+    /// Another process had stored it meanwhile.
     Cached(Box<Entry>),
     /// It has no outputs; its curve up to then.
     Stopped(Stop, Curve),
     /// Another process runs it now.
     Busy,
+    /// Another process had run it before it began: it is to be checked again.
+    Known,
 }
 
 /// A file that an action reads.
@@ -107,6 +109,8 @@ pub struct Job {
     pub threads: usize,
     /// When a study stops it.
     pub stop_rule: StopRule,
+    /// Whether its outputs are wanted, and not only its metrics and curve, as of a trial.
+    pub wants_outputs: bool,
     /// Whether its outputs are stored; always unless given.
     pub keep: Option<Keep>,
     /// Whether it runs whatever the store has, and from the beginning.
@@ -185,8 +189,8 @@ fn begin(job: &Job) -> Result<lock::Lock, Box<End>> {
     let Some(lock) = lock else { return Err(Box::new(End::Busy)) };
     if job.force {
         files::remove_folder(&job.store.checkpoint_path(job.fingerprint)).map_err(failed)?;
-    } else if let Found::Fresh(entry) = look_up(&job.manifest, &job.outputs, &job.store) {
-        return Err(Box::new(End::Cached(entry)));
+    } else if is_known(job) {
+        return Err(Box::new(End::Known));
     }
     // Whatever an earlier attempt left.
     files::remove_folder(&job.store.work_path(job.fingerprint)).map_err(failed)?;
@@ -194,6 +198,15 @@ fn begin(job: &Job) -> Result<lock::Lock, Box<End>> {
     // The loop listens as long as a worker lives; at a second Ctrl-C nobody does.
     let _ = job.sender.send(Message::Begun { task: job.task });
     Ok(lock)
+}
+
+/// Says whether another process has brought what the task wants since it was checked.
+fn is_known(job: &Job) -> bool {
+    if job.wants_outputs {
+        matches!(look_up(&job.manifest, &job.outputs, &job.store), Found::Fresh(_))
+    } else {
+        job.store.entry(job.fingerprint).is_some()
+    }
 }
 
 fn run_kind(job: &Job, listener: &Listener) -> Result<Finished, Stop> {
