@@ -10,6 +10,7 @@
 //! CPU work runs on blocking threads and commands as child processes, so the loop itself never
 //! waits for anything but messages, signals and timers.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -349,7 +350,10 @@ impl<'r> Run<'r> {
         let fingerprint = self.fingerprint(id);
         match end {
             End::Busy => return self.wait_for_process(id, fingerprint),
-            End::Known => return self.look_again(id, fingerprint),
+            End::Known => {
+                self.step_back(id, fingerprint);
+                return self.schedule.recheck(id);
+            }
             _ => {}
         }
         self.ran.insert(fingerprint);
@@ -368,22 +372,20 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// Lets go of a task's slots and checks it again.
-    fn look_again(&mut self, task: TaskId, fingerprint: Fingerprint) {
+    /// Lets go of a task's slots and of its action, until it is checked again; ends it where no new
+    /// work is begun.
+    fn step_back(&mut self, task: TaskId, fingerprint: Fingerprint) {
         let ended = self.schedule.join(task);
         self.end_unstarted(ended);
         self.release(task, fingerprint);
-        self.schedule.recheck(task);
         self.close_studies();
     }
 
-    /// Lets go of a task's slots until the process that runs its action has ended.
+    /// Checks a task again when the process that runs its action has ended.
     fn wait_for_process(&mut self, task: TaskId, fingerprint: Fingerprint) {
-        let ended = self.schedule.join(task);
-        self.end_unstarted(ended);
-        self.release(task, fingerprint);
+        self.step_back(task, fingerprint);
         if self.schedule.is_closed() {
-            return self.close_studies();
+            return;
         }
         let stage = self.stage_name(task);
         self.say(&Event::StageWaiting { stage });
@@ -399,12 +401,11 @@ impl<'r> Run<'r> {
 
     /// Lets the tasks that waited for a task's action look again.
     fn release(&mut self, task: TaskId, fingerprint: Fingerprint) {
-        if self.in_flight.get(&fingerprint).is_none_or(|(holder, _)| *holder != task) {
-            return;
-        }
-        let (_, waiting) = self.in_flight.remove(&fingerprint).unwrap_or((task, Vec::new()));
-        for other in waiting {
-            self.schedule.recheck(other);
+        if let Entry::Occupied(held) = self.in_flight.entry(fingerprint)
+            && held.get().0 == task
+        {
+            let (_, waiting) = held.remove();
+            waiting.into_iter().for_each(|other| self.schedule.recheck(other));
         }
     }
 }

@@ -4,6 +4,7 @@ mod common;
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::{Child, Stdio};
 
 use common::{Output, Project, events, processes_in, wait_until};
 use serde_json::Value;
@@ -38,6 +39,17 @@ fn tune_run(project: &Project, arguments: &[&str]) -> Output {
     let mut all = vec!["run", "tune.yaml", "tune", "--format", "json"];
     all.extend(arguments);
     Output::of(project.command(&all).env("COUNT", project.path("count")))
+}
+
+/// Starts a run of two slots that says nothing.
+fn tune_start(project: &Project, set: &str) -> Child {
+    project
+        .command(&["run", "tune.yaml", "tune", "--jobs", "2", "--set", set])
+        .env("COUNT", project.path("count"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
 }
 
 fn commands_run(project: &Project) -> usize {
@@ -128,14 +140,7 @@ fn a_study_does_not_drop_what_others_ran() {
 #[test]
 fn an_interrupted_study_leaves_no_process_and_goes_on_from_its_finished_trials() {
     let project = tune();
-    let arguments = ["run", "tune.yaml", "tune", "--jobs", "2", "--set", "pause=0.3"];
-    let mut child = project
-        .command(&arguments)
-        .env("COUNT", project.path("count"))
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = tune_start(&project, "pause=0.3");
     wait_until("two trials are done", || commands_run(&project) >= 2);
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
@@ -154,14 +159,7 @@ fn a_killed_run_leaves_a_store_from_which_the_next_goes_on() {
     let expected = fs::read(clean.path("artifacts/tune/tune/trials.parquet")).unwrap();
     let project = tune();
     for trials in 1..4 {
-        let arguments = ["run", "tune.yaml", "tune", "--jobs", "2", "--set", "pause=0.05"];
-        let mut child = project
-            .command(&arguments)
-            .env("COUNT", project.path("count"))
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = tune_start(&project, "pause=0.05");
         wait_until("some trials are done", || {
             commands_run(&project) >= trials || child.try_wait().unwrap().is_some()
         });
@@ -177,16 +175,7 @@ fn a_killed_run_leaves_a_store_from_which_the_next_goes_on() {
 #[test]
 fn two_runs_at_once_run_each_action_once() {
     let project = tune();
-    let start = || {
-        let arguments = ["run", "tune.yaml", "tune", "--jobs", "2", "--set", "pause=0.2"];
-        project
-            .command(&arguments)
-            .env("COUNT", project.path("count"))
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap()
-    };
+    let start = || tune_start(&project, "pause=0.2");
     let (mut first, mut second) = (start(), start());
     assert_eq!(first.wait().unwrap().code(), Some(0));
     assert_eq!(second.wait().unwrap().code(), Some(0));
