@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use proptest::prelude::*;
 
 use super::*;
@@ -38,20 +38,26 @@ fn windows(lengths: &[usize], spec: &WindowSpec) -> Windows {
         ("time", Arc::new(Int64Array::from_iter_values(keys.iter().map(|key| key.0)))),
         ("series", Arc::new(StringArray::from_iter_values(names))),
     ];
-    let mut raw = Raw::default();
-    raw.add(&RecordBatch::try_from_iter(columns).unwrap(), 2, &spec.time).unwrap();
-    raw.into_windows(spec, vec!["x".to_owned()])
+    let mut raw = Raw::new(2);
+    raw.add(&RecordBatch::try_from_iter(columns).unwrap(), &spec.time).unwrap();
+    raw.into_windows(spec, vec!["x".to_owned()]).unwrap()
 }
 
 #[test]
 fn the_example_of_the_header_holds() {
     let same = windows(&[9], &spec(3, 0, true));
     let at = (0..same.len()).find(|&window| same.time(window) == 7).unwrap();
-    assert_eq!(same.gather(&[at], Layout::StepsFirst), [5.0, 1004.0, 6.0, 1005.0, 7.0, 1006.0]);
-    assert_eq!(same.gather_actual(&[at]), [1007.0]);
+    assert_eq!(
+        same.gather(&[at as u32], Layout::StepsFirst),
+        [5.0, 1004.0, 6.0, 1005.0, 7.0, 1006.0]
+    );
+    assert_eq!(same.gather_actual(&[at as u32]), [1007.0]);
     let ahead = windows(&[9], &spec(3, 1, true));
     let at = (0..ahead.len()).find(|&window| ahead.time(window) == 7).unwrap();
-    assert_eq!(ahead.gather(&[at], Layout::StepsFirst), [4.0, 1004.0, 5.0, 1005.0, 6.0, 1006.0]);
+    assert_eq!(
+        ahead.gather(&[at as u32], Layout::StepsFirst),
+        [4.0, 1004.0, 5.0, 1005.0, 6.0, 1006.0]
+    );
 }
 
 proptest! {
@@ -71,7 +77,7 @@ proptest! {
             let (time, actual) = (windows.time(at) as usize, windows.actual(at));
             let series: usize = windows.series(at)[1..].parse().unwrap();
             prop_assert_eq!(actual[0], (1000 + 100 * series + time) as f32);
-            for (step, row) in windows.gather(&[at], Layout::StepsFirst).chunks_exact(inputs).enumerate() {
+            for (step, row) in windows.gather(&[at as u32], Layout::StepsFirst).chunks_exact(inputs).enumerate() {
                 let own = time + step + 1 - window - horizon;
                 prop_assert_eq!(row[0], (100 * series + own) as f32);
                 if target_history {

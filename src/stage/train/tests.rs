@@ -328,4 +328,25 @@ fn params_that_make_no_sense_are_issues() {
     assert_eq!(paths(json!({ "warmup_epochs": 4 })), ["warmup_epochs"]);
     let flat = json!({ "schedule": { "kind": "reduce_on_plateau", "factor": 1.0 } });
     assert_eq!(paths(flat), ["schedule.factor"]);
+    let messages = |changes: Value| -> Vec<(String, String)> {
+        let issues = params(changes).check();
+        assert!(issues.iter().all(|issue| issue.help.is_some()));
+        issues.into_iter().map(|issue| (issue.path, issue.message)).collect()
+    };
+    let one = |changes: Value, path: &str, words: &str| {
+        let found = messages(changes);
+        assert!(found.len() == 1 && found[0].0 == path && found[0].1.contains(words), "{found:?}");
+    };
+    let nlinear = json!({ "kind": "nlinear" });
+    one(json!({ "network": nlinear, "target_history": false }), "network", "last value");
+    let even = json!({ "network": { "kind": "dlinear", "average": 24 } });
+    one(even, "network.average", "24 rows");
+    one(json!({ "outputs": "path" }), "outputs", "horizon of 0");
+    one(json!({ "loss": "quantile" }), "quantiles", "needs `quantiles`");
+    one(json!({ "quantiles": [0.5] }), "quantiles", "`loss: quantile` alone");
+    one(json!({ "loss": "quantile", "quantiles": [0.0, 0.5] }), "quantiles", "between 0 and 1");
+    one(json!({ "loss": "quantile", "quantiles": [0.5, 0.5] }), "quantiles", "rise");
+    let sound =
+        json!({ "loss": "quantile", "quantiles": [0.1, 0.9], "horizon": 2, "outputs": "path" });
+    assert!(paths(sound).is_empty());
 }
