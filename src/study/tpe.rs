@@ -50,13 +50,19 @@ pub(super) fn point(
 /// Orders the trials that have a value, best first: complete ones by loss, then pruned ones, those
 /// that reached a later step first.
 fn ranked(seen: &[Seen<'_>]) -> Vec<usize> {
-    let key = |index: &usize| match seen[*index].standing {
+    let standings: Vec<Standing> = seen.iter().map(|one| one.standing).collect();
+    ranked_standings(&standings)
+}
+
+/// Orders the places of the standings that have a value as trials are ranked, best first.
+pub(super) fn ranked_standings(standings: &[Standing]) -> Vec<usize> {
+    let key = |index: &usize| match standings[*index] {
         Standing::Complete { loss } => Some((0, 0, loss)),
         Standing::Pruned { step, loss } => Some((1, u64::MAX - step, loss)),
         Standing::Failed | Standing::Pending => None,
     };
     let mut keyed: Vec<_> =
-        (0..seen.len()).filter_map(|index| key(&index).map(|key| (key, index))).collect();
+        (0..standings.len()).filter_map(|index| key(&index).map(|key| (key, index))).collect();
     keyed.sort_by(|((a, b, c), _), ((d, e, f), _)| (a, b).cmp(&(d, e)).then(c.total_cmp(f)));
     keyed.into_iter().map(|(_, index)| index).collect()
 }
