@@ -12,6 +12,7 @@ pub mod checkpoint;
 mod dropout;
 pub mod file;
 pub mod gru;
+pub mod keras;
 mod loss;
 pub mod lstm;
 pub mod metrics;
