@@ -51,7 +51,7 @@ pub struct Params {
     #[serde(default)]
     #[schemars(range(min = 0, max = 100_000))]
     pub horizon: usize,
-    /// Whether that row alone is predicted, or every row after the window up to it.
+    /// Which rows a window predicts, up to `horizon` rows after its last.
     #[serde(default)]
     pub outputs: Outputs,
     /// Whether past values of the target are features; they end one row before the predicted row.
@@ -273,7 +273,8 @@ fn read(
         let message = format!("no series of the {split} rows is long enough for a window");
         let help = format!(
             "a series needs {rows} rows and one more for the target's history: lower `window` or \
-             `horizon`, or give the split more rows"
+             `horizon`, give the split more rows, or let its windows begin in the split before by \
+             `across_splits: true`"
         );
         return Err(Failure::new(message).help(help).deterministic().into());
     }
