@@ -176,7 +176,7 @@ mod tests {
     use super::*;
     use crate::study::SearchParam;
 
-    /// What `benches/peers/tpe_record.py` recorded of Optuna 5.
+    /// What `benches/peers/optuna_record.py` recorded of Optuna 5.
     #[derive(Deserialize)]
     struct Record {
         histories: Vec<History>,
