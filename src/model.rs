@@ -10,6 +10,7 @@ pub mod baseline;
 pub mod checkpoint;
 mod dropout;
 pub mod file;
+pub mod forecast;
 mod loss;
 pub mod lstm;
 pub mod metrics;

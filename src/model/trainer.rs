@@ -14,16 +14,13 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use super::dropout::Masks;
+use super::forecast::{Forward, PREDICTION_BATCH};
 use super::network::{Parameter, Weights};
 use super::optimizer::{Moments, clip};
 use super::rate::{Patience, Rates};
 use super::{EarlyStopping, Loss, Network, Optimizer, Schedule};
 use crate::data::window::Windows;
 use crate::random::generator;
-
-/// Windows of one pass when predicting: enough to fill the machine's vectors, few enough that a
-/// layer's gates stay in cache.
-const PREDICTION_BATCH: usize = 256;
 
 /// How to train.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -246,18 +243,10 @@ fn step(
 
 /// Predicts the target of every window, in their order, in large batches.
 pub fn predict(network: &Network, weights: &[f32], windows: &Windows) -> Vec<f32> {
-    let device = Device::flex();
-    let parameters = network.parameters(windows.inputs());
-    let weights = Weights::new(&parameters, weights, &device);
-    let mut predictions = Vec::with_capacity(windows.len());
-    for batch in all(windows).chunks(PREDICTION_BATCH) {
-        let shape = [windows.spec().window, batch.len(), windows.inputs()];
-        let x = Tensor::from_data(TensorData::new(windows.gather(batch), shape), &device);
-        let predicted = weights.forward(x, None).into_data();
-        // The network's output is f32, as its weights are.
-        predictions.extend_from_slice(predicted.as_slice::<f32>().expect("an f32 prediction"));
-    }
-    predictions
+    let forward = Forward::new(network, weights, windows.spec().window, windows.inputs());
+    let batches = all(windows);
+    let batches = batches.chunks(PREDICTION_BATCH);
+    batches.flat_map(|batch| forward.predict(windows.gather(batch))).collect()
 }
 
 fn all(windows: &Windows) -> Vec<usize> {
