@@ -16,6 +16,8 @@
 //!
 //! Knows nothing of networks.
 
+use std::ops::Range;
+
 use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::Float64Type;
@@ -24,6 +26,7 @@ use super::encode::{Encoded, Encoder};
 use super::fill::Filler;
 use super::transform::column;
 use super::values::{self, Names};
+use super::window::Layout;
 use super::{DataError, Missing, time};
 
 mod columns;
@@ -277,19 +280,31 @@ impl Cut<'_> {
         self.windows[window].row
     }
 
-    /// Gathers windows as `[window, windows.len(), inputs]`: the step comes first.
-    pub fn gather(&self, windows: std::ops::Range<usize>) -> Vec<f32> {
+    /// Gathers windows in a layout.
+    pub fn gather(&self, windows: Range<usize>, layout: Layout) -> Vec<f32> {
         let windows = &self.windows[windows];
         let mut values = Vec::with_capacity(self.window * windows.len() * self.inputs);
-        for step in 0..self.window {
-            for window in windows {
-                let (rows, row) = match window.guest {
-                    Some(guest) if step + 1 == self.window => (&self.guests, guest),
-                    _ => (&self.series[window.series as usize].rows, window.start + step),
-                };
-                values.extend_from_slice(&rows[row * self.inputs..][..self.inputs]);
+        match layout {
+            Layout::StepsFirst => {
+                for step in 0..self.window {
+                    windows.iter().for_each(|window| values.extend(self.input(*window, step)));
+                }
+            }
+            Layout::WindowsFirst => {
+                for window in windows {
+                    (0..self.window).for_each(|step| values.extend(self.input(*window, step)));
+                }
             }
         }
         values
+    }
+
+    /// Gives the inputs of one row of a window.
+    fn input(&self, window: Window, step: usize) -> &[f32] {
+        let (rows, row) = match window.guest {
+            Some(guest) if step + 1 == self.window => (&self.guests, guest),
+            _ => (&self.series[window.series as usize].rows, window.start + step),
+        };
+        &rows[row * self.inputs..][..self.inputs]
     }
 }

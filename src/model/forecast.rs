@@ -13,11 +13,12 @@ use burn::Tensor;
 use burn::backend::TensorData;
 use burn::tensor::Device;
 
-use super::Network;
 use super::file::Model;
 use super::network::Weights;
+use super::{Network, Sizes};
 use crate::data::DataError;
 use crate::data::stream::{Columns, Cut};
+use crate::data::window::Layout;
 
 /// Windows of one pass: enough to fill the machine's vectors, few enough that a layer's gates stay
 /// in cache.
@@ -29,20 +30,31 @@ const ROWS_AT_ONCE: usize = 65_536;
 /// A network made ready to predict.
 pub struct Forward {
     weights: Weights,
-    window: usize,
-    inputs: usize,
+    layout: Layout,
+    sizes: Sizes,
 }
 
 impl Forward {
-    /// Makes a network ready for windows of `window` rows of `inputs` values.
-    pub fn new(network: &Network, weights: &[f32], window: usize, inputs: usize) -> Forward {
-        let parameters = network.parameters(inputs);
-        Forward { weights: Weights::new(&parameters, weights, &Device::flex()), window, inputs }
+    /// Makes a network ready.
+    pub fn new(network: &Network, sizes: Sizes, weights: &[f32]) -> Forward {
+        let parameters = network.parameters(sizes);
+        let weights = Weights::new(network, &parameters, weights, &Device::flex());
+        Forward { weights, layout: network.layout(), sizes }
     }
 
-    /// Predicts as scaled, `[batch, outputs]`, from `x`, `[window, batch, inputs]`.
+    /// Says how the windows lie that the network reads.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Predicts as scaled, `[batch, outputs]`, from windows that lie as [`Forward::layout`] says.
     pub fn predict(&self, x: Vec<f32>) -> Vec<f32> {
-        let shape = [self.window, x.len() / (self.window * self.inputs), self.inputs];
+        let Sizes { window, inputs, .. } = self.sizes;
+        let batch = x.len() / (window * inputs);
+        let shape = match self.layout {
+            Layout::StepsFirst => [window, batch, inputs],
+            Layout::WindowsFirst => [batch, window, inputs],
+        };
         let x = Tensor::from_data(TensorData::new(x, shape), &Device::flex());
         let predicted = self.weights.forward(x, None).into_data();
         // The network's output is f32, as its weights are.
@@ -67,13 +79,17 @@ impl Forecaster {
     ///
     /// [`DataError`] where the model's transform does not make what its network reads.
     pub fn new(model: &Model) -> Result<Forecaster, DataError> {
-        let columns = Columns::new(model.window_spec(), &model.card.transform)?;
-        let (window, inputs) = (model.card.window, columns.inputs());
+        let card = &model.card;
+        let ahead = card.horizon + 1 - card.steps()..=card.horizon;
+        let names = match card.quantiles.as_slice() {
+            [] => vec!["predicted".to_owned()],
+            quantiles => quantiles.iter().map(|share| format!("predicted_{share}")).collect(),
+        };
         Ok(Forecaster {
-            forward: Forward::new(&model.card.network, &model.weights, window, inputs),
-            columns,
-            steps: vec![model.card.horizon as i64],
-            names: vec!["predicted".to_owned()],
+            columns: Columns::new(model.window_spec(), &card.transform)?,
+            forward: Forward::new(&card.network, card.sizes(), &model.weights),
+            steps: ahead.map(|step| step as i64).collect(),
+            names,
         })
     }
 
@@ -134,7 +150,7 @@ impl Forecaster {
     ) -> Result<(RecordBatch, usize), DataError> {
         let first = batch * self.batch();
         let windows = first..cut.len().min(first + self.batch());
-        let scaled = self.forward.predict(cut.gather(windows.clone()));
+        let scaled = self.forward.predict(cut.gather(windows.clone(), self.forward.layout()));
         let rows = windows.clone().flat_map(|window| {
             std::iter::repeat_n(cut.row(window) as u64, self.steps.len())
         });
