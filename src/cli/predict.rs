@@ -207,7 +207,10 @@ fn warnings(cutter: &Cutter<'_>, columns: &Columns) -> Vec<String> {
             many => format!("{} series have", count(many as u64)),
         };
         let needed = counted(columns.needed(), "row");
-        format!("{series} no prediction, for want of the {needed} that one needs{}", longest(&short))
+        format!(
+            "{series} no prediction, for want of the {needed} that one needs{}",
+            longest(&short)
+        )
     });
     let left_out = (left_out > 0).then(|| {
         format!("{} left out for a missing value, as in training", counted(left_out, "row"))
@@ -224,7 +227,9 @@ fn warnings(cutter: &Cutter<'_>, columns: &Columns) -> Vec<String> {
 fn load(path: &Path) -> Result<Model, Error> {
     Model::load(path).map_err(|error| {
         let help = match &error {
-            ModelError::Content { .. } => "give the `model.safetensors` of a `train` or a `tune` stage",
+            ModelError::Content { .. } => {
+                "give the `model.safetensors` of a `train` or a `tune` stage"
+            }
             _ => "the model comes first, then the table",
         };
         match start(path) {

@@ -49,9 +49,7 @@ impl<'a> Sink<'a> {
                     .map_err(|e| DataError::file(path, "create the file", e))?;
                 Ok(Sink::csv(Box::new(file), path, schema))
             }
-            Format::Parquet => {
-                Ok(Sink::Parquet(Box::new(Groups::create(path, schema)?)))
-            }
+            Format::Parquet => Ok(Sink::Parquet(Box::new(Groups::create(path, schema)?))),
         }
     }
 

@@ -16,8 +16,6 @@
 //!
 //! Knows nothing of networks.
 
-use std::ops::Range;
-
 use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::Float64Type;
@@ -281,18 +279,17 @@ impl Cut<'_> {
     }
 
     /// Gathers windows in a layout.
-    pub fn gather(&self, windows: Range<usize>, layout: Layout) -> Vec<f32> {
-        let windows = &self.windows[windows];
+    pub fn gather(&self, windows: &[usize], layout: Layout) -> Vec<f32> {
         let mut values = Vec::with_capacity(self.window * windows.len() * self.inputs);
         match layout {
             Layout::StepsFirst => {
                 for step in 0..self.window {
-                    windows.iter().for_each(|window| values.extend(self.input(*window, step)));
+                    windows.iter().for_each(|&window| values.extend(self.input(window, step)));
                 }
             }
             Layout::WindowsFirst => {
-                for window in windows {
-                    (0..self.window).for_each(|step| values.extend(self.input(*window, step)));
+                for &window in windows {
+                    (0..self.window).for_each(|step| values.extend(self.input(window, step)));
                 }
             }
         }
@@ -300,7 +297,8 @@ impl Cut<'_> {
     }
 
     /// Gives the inputs of one row of a window.
-    fn input(&self, window: Window, step: usize) -> &[f32] {
+    fn input(&self, window: usize, step: usize) -> &[f32] {
+        let window = &self.windows[window];
         let (rows, row) = match window.guest {
             Some(guest) if step + 1 == self.window => (&self.guests, guest),
             _ => (&self.series[window.series as usize].rows, window.start + step),

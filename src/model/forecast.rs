@@ -18,14 +18,11 @@ use super::network::Weights;
 use super::{Network, Sizes};
 use crate::data::DataError;
 use crate::data::stream::{Columns, Cut};
-use crate::data::window::Layout;
+use crate::data::window::{Layout, Windows};
 
 /// Windows of one pass: enough to fill the machine's vectors, few enough that a layer's gates stay
 /// in cache.
 pub const PREDICTION_BATCH: usize = 256;
-
-/// Rows of predictions that are made at once, at most, but for those of one window.
-const ROWS_AT_ONCE: usize = 65_536;
 
 /// A network made ready to predict.
 pub struct Forward {
@@ -42,23 +39,48 @@ impl Forward {
         Forward { weights, layout: network.layout(), sizes }
     }
 
-    /// Says how the windows lie that the network reads.
-    pub fn layout(&self) -> Layout {
-        self.layout
-    }
-
-    /// Predicts as scaled, `[batch, outputs]`, from windows that lie as [`Forward::layout`] says.
-    pub fn predict(&self, x: Vec<f32>) -> Vec<f32> {
-        let Sizes { window, inputs, .. } = self.sizes;
-        let batch = x.len() / (window * inputs);
+    /// Predicts as scaled, `[windows, outputs]`; `gather` gives the inputs of windows in a layout.
+    ///
+    /// A short batch is filled up: with another number of rows the machine's products would sum in
+    /// another order, and the last bits would differ.
+    ///
+    /// # Panics
+    ///
+    /// Where there are more than [`PREDICTION_BATCH`] windows, or none.
+    pub fn predict(
+        &self,
+        windows: &[usize],
+        gather: impl FnOnce(&[usize], Layout) -> Vec<f32>,
+    ) -> Vec<f32> {
+        let Sizes { window, inputs, outputs } = self.sizes;
+        assert!(windows.len() <= PREDICTION_BATCH, "a batch of {} windows", windows.len());
+        let mut batch = windows.to_vec();
+        batch.resize(PREDICTION_BATCH, windows[0]);
         let shape = match self.layout {
-            Layout::StepsFirst => [window, batch, inputs],
-            Layout::WindowsFirst => [batch, window, inputs],
+            Layout::StepsFirst => [window, PREDICTION_BATCH, inputs],
+            Layout::WindowsFirst => [PREDICTION_BATCH, window, inputs],
         };
-        let x = Tensor::from_data(TensorData::new(x, shape), &Device::flex());
-        let predicted = self.weights.forward(x, None).into_data();
+        let x = TensorData::new(gather(&batch, self.layout), shape);
+        let predicted = self.weights.forward(Tensor::from_data(x, &Device::flex()), None);
         // The network's output is f32, as its weights are.
-        predicted.try_into_vec().expect("an f32 prediction")
+        let mut values: Vec<f32> = predicted.into_data().try_into_vec().expect("an f32 prediction");
+        values.truncate(windows.len() * outputs);
+        values
+    }
+}
+
+/// Predicts every window of a split, in their order and as the target was scaled.
+pub(super) fn of_windows(forward: &Forward, windows: &Windows) -> Vec<f32> {
+    let all: Vec<usize> = (0..windows.len()).collect();
+    let gather = |batch: &[usize], layout| windows.gather(batch, layout);
+    all.chunks(PREDICTION_BATCH).flat_map(|batch| forward.predict(batch, gather)).collect()
+}
+
+/// Puts the quantiles of each step in order: those that were learnt each for itself may cross.
+pub fn order_quantiles(predicted: &mut [f32], quantiles: usize) {
+    if quantiles > 1 {
+        let steps = predicted.chunks_exact_mut(quantiles);
+        steps.for_each(|quantiles| quantiles.sort_unstable_by(f32::total_cmp));
     }
 }
 
@@ -128,11 +150,7 @@ impl Forecaster {
 
     /// Gives the number of batches in which the windows of a block are predicted.
     pub fn batches(&self, cut: &Cut<'_>) -> usize {
-        cut.len().div_ceil(self.batch())
-    }
-
-    fn batch(&self) -> usize {
-        (ROWS_AT_ONCE / self.steps.len()).clamp(1, PREDICTION_BATCH)
+        cut.len().div_ceil(PREDICTION_BATCH)
     }
 
     /// Predicts one batch of the windows cut from the raw rows of a block, as rows of `schema`: one
@@ -148,12 +166,14 @@ impl Forecaster {
         batch: usize,
         schema: &SchemaRef,
     ) -> Result<(RecordBatch, usize), DataError> {
-        let first = batch * self.batch();
-        let windows = first..cut.len().min(first + self.batch());
-        let scaled = self.forward.predict(cut.gather(windows.clone(), self.forward.layout()));
-        let rows = windows.clone().flat_map(|window| {
-            std::iter::repeat_n(cut.row(window) as u64, self.steps.len())
-        });
+        let first = batch * PREDICTION_BATCH;
+        let windows = first..cut.len().min(first + PREDICTION_BATCH);
+        let batch: Vec<usize> = windows.clone().collect();
+        let mut scaled = self.forward.predict(&batch, |batch, layout| cut.gather(batch, layout));
+        order_quantiles(&mut scaled, self.names.len());
+        let rows = windows
+            .clone()
+            .flat_map(|window| std::iter::repeat_n(cut.row(window) as u64, self.steps.len()));
         let rows: UInt64Array = rows.collect::<Vec<_>>().into();
         let spec = self.columns.spec();
         let mut columns: Vec<ArrayRef> = Vec::new();
@@ -173,5 +193,43 @@ impl Forecaster {
         }
         let last = rows.values().last().map_or(0, |row| *row as usize);
         Ok((RecordBatch::try_new(schema.clone(), columns)?, last))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prediction_has_the_same_bits_in_every_batch() {
+        let sizes = Sizes { window: 7, inputs: 5, outputs: 3 };
+        let networks = [
+            Network::Lstm { units: vec![19, 8], dropout: 0.0, bidirectional: true },
+            Network::Gru { units: vec![16], dropout: 0.0, bidirectional: false },
+            Network::Mlp { units: vec![33], dropout: 0.0 },
+            Network::Dlinear { average: 3 },
+            Network::Nlinear {},
+        ];
+        for network in networks {
+            let forward = Forward::new(&network, sizes, &network.initial(sizes, 7));
+            let value = |window: usize, place: usize| ((window * 37 + place * 11) % 101) as f32;
+            let gather = |windows: &[usize], layout| match layout {
+                Layout::StepsFirst => (0..7 * windows.len() * 5)
+                    .map(|at| {
+                        value(windows[at / 5 % windows.len()], at / 5 / windows.len() * 5 + at % 5)
+                    })
+                    .collect(),
+                Layout::WindowsFirst => {
+                    (0..windows.len() * 35).map(|at| value(windows[at / 35], at % 35)).collect()
+                }
+            };
+            let predict = |windows: &[usize]| forward.predict(windows, gather);
+            let all: Vec<usize> = (0..PREDICTION_BATCH).collect();
+            let whole = predict(&all);
+            for range in [0..1, 3..5, 7..24, 100..165, 1..PREDICTION_BATCH] {
+                let part = &whole[range.start * 3..range.end * 3];
+                assert_eq!(predict(&all[range.clone()]), part, "{network:?} {range:?}");
+            }
+        }
     }
 }

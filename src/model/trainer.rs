@@ -14,13 +14,16 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use super::dropout::Masks;
-use super::forecast::{Forward, PREDICTION_BATCH};
 use super::network::{Parameter, Weights};
 use super::optimizer::{Moments, clip};
 use super::rate::{Patience, Rates};
 use super::{EarlyStopping, Loss, Network, Optimizer, Schedule, Sizes};
 use crate::data::window::{Layout, Windows};
 use crate::random::generator;
+
+/// Windows of one pass when predicting: enough to fill the machine's vectors, few enough that a
+/// layer's gates stay in cache.
+const PREDICTION_BATCH: usize = 256;
 
 /// How to train.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -265,10 +268,15 @@ fn inputs(network: &Network, windows: &Windows, batch: &[usize], device: &Device
 
 /// Gives the network's outputs for every window, in their order, computed in large batches.
 pub fn predict(network: &Network, sizes: Sizes, weights: &[f32], windows: &Windows) -> Vec<f32> {
-    let forward = Forward::new(network, sizes, weights);
+    let device = Device::flex();
+    let parameters = network.parameters(sizes);
+    let weights = Weights::new(network, &parameters, weights, &device);
     let mut predictions = Vec::with_capacity(windows.len() * sizes.outputs);
     for batch in all(windows).chunks(PREDICTION_BATCH) {
-        predictions.extend(forward.predict(windows.gather(batch, forward.layout())));
+        let x = inputs(network, windows, batch, &device);
+        let predicted = weights.forward(x, None).into_data();
+        // The network's output is f32, as its weights are.
+        predictions.extend_from_slice(predicted.as_slice::<f32>().expect("an f32 prediction"));
     }
     predictions
 }

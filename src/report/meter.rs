@@ -24,7 +24,13 @@ impl Meter {
     pub fn new(unit: &'static str, total: u64, quiet: bool) -> Meter {
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());
         let terminal = !quiet && io::stderr().is_terminal() && !super::dumb();
-        Meter { bar: bar.with_style(bars::counting()), unit, total, clock: Clock::start(), terminal }
+        Meter {
+            bar: bar.with_style(bars::counting()),
+            unit,
+            total,
+            clock: Clock::start(),
+            terminal,
+        }
     }
 
     /// Shows that so many are done.

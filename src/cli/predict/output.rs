@@ -56,7 +56,8 @@ impl Output {
         }
         for (input, what) in [(&arguments.input, "table"), (&arguments.model, "model")] {
             if fs::canonicalize(input).is_ok_and(|input| input == place) {
-                let message = format!("the predictions would replace the {what} they are made from");
+                let message =
+                    format!("the predictions would replace the {what} they are made from");
                 return Err(wrong(&message, "give the output another name"));
             }
         }
@@ -97,9 +98,9 @@ impl Output {
     pub(super) fn failed(&self, error: DataError) -> Error {
         match (self, error) {
             (Output::Standard, DataError::File { source, .. }) => Error::Output(source),
-            (Output::File { path, .. }, DataError::File { act, source, .. }) => Error::Failed {
-                message: DataError::file(path, act, source).to_string(),
-            },
+            (Output::File { path, .. }, DataError::File { act, source, .. }) => {
+                Error::Failed { message: DataError::file(path, act, source).to_string() }
+            }
             (Output::File { path, .. }, DataError::Table { message, .. }) => {
                 Error::Failed { message: DataError::table(path, message).to_string() }
             }

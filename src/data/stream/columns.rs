@@ -197,8 +197,10 @@ impl Columns {
             1 => "it is earlier than the row before it",
             _ => "it is earlier than the row before it in its series",
         };
-        DataError::value(row, time, message)
-            .with_help(format!("windows need rows in order of time: sort the table by {}", quoted(&keys)))
+        DataError::value(row, time, message).with_help(format!(
+            "windows need rows in order of time: sort the table by {}",
+            quoted(&keys)
+        ))
     }
 }
 
