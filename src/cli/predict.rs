@@ -79,11 +79,11 @@ pub fn run(arguments: &Predict, session: &mut Session<'_>) -> Result<Exit, Error
     let model = load(&arguments.model)?;
     let forecaster = Forecaster::new(&model).map_err(|error| unusable(&arguments.model, &error))?;
     let table = source::open(&arguments.input).map_err(invalid)?;
-    let columns = forecaster.columns().find(&table).map_err(invalid)?;
     if table.rows() == 0 {
         let message = format!("`{}`: the table has no rows", arguments.input.display());
         return Err(Error::usage(message, "give it the rows to predict from"));
     }
+    let columns = forecaster.columns().find(&table).map_err(invalid)?;
     let interrupted = signals::watch()
         .map_err(|error| Error::internal(format!("cannot watch for signals: {error}")))?;
     let schema = forecaster.schema(table.schema()).map_err(invalid)?;

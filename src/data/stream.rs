@@ -98,6 +98,7 @@ struct Series {
     target: f32,
     /// Microseconds since 1970.
     time: i64,
+    /// How many rows there have been that later windows may read.
     seen: u64,
     windows: u64,
 }
@@ -133,9 +134,11 @@ impl<'a> Cutter<'a> {
         self.counts
     }
 
-    /// Tells of the series in which no window has ended so far, if there are any.
+    /// Tells of the series that have been too short for a window so far, if there are any.
     pub fn short(&self) -> Option<Short> {
-        let without = || self.series.iter().zip(0..).filter(|(series, _)| series.windows == 0);
+        let needed = self.columns.needed();
+        let is_short = |series: &Series| series.windows == 0 && series.seen < needed;
+        let without = || self.series.iter().zip(0..).filter(|(series, _)| is_short(series));
         let (longest, number) = without().max_by_key(|(series, _)| series.seen)?;
         let name = self.names.name(number).unwrap_or_default();
         Some(Short { count: without().count(), name, rows: longest.seen })
@@ -179,7 +182,6 @@ impl<'a> Cutter<'a> {
             return Err(self.columns.out_of_order(block.first_row + row as u64));
         }
         series.time = block.times.value(row);
-        series.seen += 1;
         let target = match block.target.as_ref().map(|targets| targets[row]) {
             Some(target) if target.is_nan() && missing == Missing::ForwardFill => series.target,
             Some(target) => target,
@@ -192,6 +194,7 @@ impl<'a> Cutter<'a> {
         let (start, guest) = if !left_out {
             series.rows.extend(input);
             series.target = target;
+            series.seen += 1;
             let is_whole = history.is_none_or(|known| !known.is_nan());
             series.whole = if is_whole { series.whole + 1 } else { 0 };
             (series.start(spec.window, self.columns.inputs()), None)

@@ -29,8 +29,9 @@ mod verdict;
 use rows::{Rows, Splits};
 use verdict::Standing;
 
-/// The version of the kind's results. 1: the first.
-pub const VERSION: u32 = 1;
+/// The version of the kind's results. 1: the first. 2: a window's prediction has the same bits in
+/// every batch.
+pub const VERSION: u32 = 2;
 
 /// The inputs of an `evaluate` stage.
 pub const INPUTS: &[InputSpec] = &[
