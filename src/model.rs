@@ -11,6 +11,7 @@ pub mod baseline;
 pub mod checkpoint;
 mod dropout;
 pub mod file;
+pub mod forecast;
 pub mod gru;
 pub mod keras;
 mod loss;
