@@ -5,11 +5,12 @@ import os
 import platform
 import signal
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 
 import works
+from programs import Failed
 
 CORES = 2
 VERSIONS = ["torch", "keras", "tensorflow-cpu", "keras-tuner", "optuna"]
@@ -22,10 +23,12 @@ def main():
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     machine = describe()
     rows, failures = [], []
+    binary = arguments.runner.resolve()
     for name in arguments.work or works.ALL:
-        rows += works.ALL[name](
-            arguments.runner.resolve(), arguments.quick, arguments.rounds, failures
-        )
+        try:
+            rows += works.ALL[name](binary, arguments.quick, arguments.rounds, failures)
+        except Failed as failure:
+            failures.append(f"{name}, `runner` before the first round: {failure}")
     print(machine)
     print()
     print("| work | `runner` | | beside | | `runner` / it | lowest to highest |")
@@ -65,29 +68,40 @@ def describe():
             line.split(":")[1].strip() for line in info.open() if line.startswith("model name")
         ]
         model = (names or [model])[0]
-    peers = ", ".join(f"{name} {version(name)}" for name in VERSIONS)
-    held = min(CORES, os.cpu_count() or 1)
-    return (
-        f"{model}, {held} of {os.cpu_count()} cores, {platform.system()} {platform.machine()}, "
-        f"load {os.getloadavg()[0]:.1f} at the start; Python {platform.python_version()}, {peers}."
-    )
+    cores = f"{min(CORES, os.cpu_count() or 1)} of {os.cpu_count()} cores"
+    system = f"{platform.system()}, {cores}, load {os.getloadavg()[0]:.1f} at the start"
+    peers = ", ".join(f"{name} {installed(name)}" for name in VERSIONS)
+    return f"{model}, {system}; Python {platform.python_version()}, {peers}."
+
+
+def installed(name):
+    """Gives a package's version."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "(not there)"
 
 
 def line(row):
     """Gives a row of the table; the ratio is the median of the ratios within a round."""
 
-    def figure(values):
-        return f"{median(values):.2f}" if values else "failed"
+    def middle(values):
+        return figure(median(values)) if values else "failed"
 
-    cells = [row.work, row.ours, figure(row.our_figures), row.peer, figure(row.peer_figures)]
+    cells = [row.work, row.ours, middle(row.our_figures), row.peer, middle(row.peer_figures)]
     # What is cheap is measured more often than what is not: the last figure then stands for all.
     peers = row.peer_figures + row.peer_figures[-1:] * len(row.our_figures)
     ratios = [ours / peer for ours, peer in zip(row.our_figures, peers, strict=False)]
     if ratios:
-        cells += [f"**{median(ratios):.2f}**", f"{min(ratios):.2f} to {max(ratios):.2f}"]
+        cells += [f"**{middle(ratios)}**", f"{figure(min(ratios))} to {figure(max(ratios))}"]
     else:
         cells += ["", ""]
     return f"| {' | '.join(cells)} |"
+
+
+def figure(value):
+    """Writes a number with three digits that count."""
+    return f"{value:.0f}" if value >= 100 else f"{value:#.3g}"
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def in_turn(work, programs, rounds, failures):
                 continue
             try:
                 figures[name].append(programs[name](number))
-                told = f"{figures[name][-1]:.2f}"
+                told = f"{figures[name][-1]:.3f}"
             except Failed as failure:
                 failed.add(name)
                 told = f"failed, {failure}"
