@@ -49,8 +49,8 @@ impl Forward {
     /// Where there are more than [`PREDICTION_BATCH`] windows, or none.
     pub fn predict(
         &self,
-        windows: &[usize],
-        gather: impl FnOnce(&[usize], Layout) -> Vec<f32>,
+        windows: &[u32],
+        gather: impl FnOnce(&[u32], Layout) -> Vec<f32>,
     ) -> Vec<f32> {
         let Sizes { window, inputs, outputs } = self.sizes;
         assert!(windows.len() <= PREDICTION_BATCH, "a batch of {} windows", windows.len());
@@ -71,8 +71,8 @@ impl Forward {
 
 /// Predicts every window of a split, in their order and as the target was scaled.
 pub(super) fn of_windows(forward: &Forward, windows: &Windows) -> Vec<f32> {
-    let all: Vec<usize> = (0..windows.len()).collect();
-    let gather = |batch: &[usize], layout| windows.gather(batch, layout);
+    let all: Vec<u32> = (0..windows.len() as u32).collect();
+    let gather = |batch: &[u32], layout| windows.gather(batch, layout);
     all.chunks(PREDICTION_BATCH).flat_map(|batch| forward.predict(batch, gather)).collect()
 }
 
@@ -168,7 +168,7 @@ impl Forecaster {
     ) -> Result<(RecordBatch, usize), DataError> {
         let first = batch * PREDICTION_BATCH;
         let windows = first..cut.len().min(first + PREDICTION_BATCH);
-        let batch: Vec<usize> = windows.clone().collect();
+        let batch: Vec<u32> = windows.clone().map(|window| window as u32).collect();
         let mut scaled = self.forward.predict(&batch, |batch, layout| cut.gather(batch, layout));
         order_quantiles(&mut scaled, self.names.len());
         let rows = windows
@@ -212,8 +212,9 @@ mod tests {
         ];
         for network in networks {
             let forward = Forward::new(&network, sizes, &network.initial(sizes, 7));
-            let value = |window: usize, place: usize| ((window * 37 + place * 11) % 101) as f32;
-            let gather = |windows: &[usize], layout| match layout {
+            let value =
+                |window: u32, place: usize| ((window as usize * 37 + place * 11) % 101) as f32;
+            let gather = |windows: &[u32], layout| match layout {
                 Layout::StepsFirst => (0..7 * windows.len() * 5)
                     .map(|at| {
                         value(windows[at / 5 % windows.len()], at / 5 / windows.len() * 5 + at % 5)
@@ -223,8 +224,8 @@ mod tests {
                     (0..windows.len() * 35).map(|at| value(windows[at / 35], at % 35)).collect()
                 }
             };
-            let predict = |windows: &[usize]| forward.predict(windows, gather);
-            let all: Vec<usize> = (0..PREDICTION_BATCH).collect();
+            let predict = |windows: &[u32]| forward.predict(windows, gather);
+            let all: Vec<u32> = (0..PREDICTION_BATCH as u32).collect();
             let whole = predict(&all);
             for range in [0..1, 3..5, 7..24, 100..165, 1..PREDICTION_BATCH] {
                 let part = &whole[range.start * 3..range.end * 3];
