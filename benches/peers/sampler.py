@@ -126,16 +126,20 @@ def tune_stage(function, sampler, seed, options):
     }
 
 
+def seeds(options):
+    return range(options.first_seed, options.first_seed + options.seeds)
+
+
 def run_ours(name, sampler, options):
     """Gives each seed's regret, and the seconds that a trial took."""
     function = FUNCTIONS[name]
     stages = {"objective": base_stage(function)}
-    for seed in range(options.seeds):
+    for seed in seeds(options):
         stages[f"tune{seed}"] = tune_stage(function, sampler, seed, options)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         root = Path(folder)
         (root / "study.yaml").write_text(json.dumps({"name": "study", "stages": stages}))
-        targets = [f"tune{seed}" for seed in range(options.seeds)]
+        targets = [f"tune{seed}" for seed in seeds(options)]
         started = time.monotonic()
         command = [options.runner, "run", "study.yaml", *targets, "--format", "json",
                    "--jobs", str(options.jobs)]
@@ -193,7 +197,7 @@ def optuna_regret(task):
 
 
 def run_optuna(name, options, kind="default"):
-    tasks = [(name, seed, options.trials, kind) for seed in range(options.seeds)]
+    tasks = [(name, seed, options.trials, kind) for seed in seeds(options)]
     with multiprocessing.Pool(options.jobs) as pool:
         results = pool.map(optuna_regret, tasks, chunksize=4)
     regrets, seconds = map(numpy.array, zip(*results))
@@ -212,6 +216,7 @@ def main():
     root = Path(__file__).resolve().parents[2]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=200)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--parallel", type=int, default=1, help="`parallel` of our studies")
     parser.add_argument("--jobs", type=int, default=2)

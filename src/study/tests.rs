@@ -2,12 +2,16 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use rand::RngExt;
-use serde::Deserialize;
 use serde_json::json;
 
 use super::space::Space;
 use super::*;
 use crate::random::generator;
+
+mod recorded;
+mod spaces;
+
+use spaces::any_space;
 
 fn params(value: Value) -> BTreeMap<String, SearchParam> {
     serde_json::from_value(value).expect("the space is well-formed")
@@ -37,49 +41,6 @@ fn rich_space() -> Value {
         "d.rate": { "log_float": [1e-5, 1e-1] },
         "e.units": { "log_int": [1, 500] },
     })
-}
-
-/// Makes a space of chance: every kind of domain, and conditions on earlier parameters.
-fn any_space(seed: u64) -> Value {
-    let mut generator = generator(seed, "space", &[]);
-    let values = [
-        json!(null),
-        json!(true),
-        json!("x"),
-        json!(1.5),
-        json!([16, 32]),
-        json!({ "a": { "b": 1 } }),
-    ];
-    // CMA-ES needs a number that always exists.
-    let mut space = json!({ "z": { "float": [-1.0, 1.0] } });
-    let mut parents: Vec<(String, Vec<Value>)> = Vec::new();
-    for place in 0..generator.random_range(1..7) {
-        let path = format!("{}.p{place}", generator.random_range(0..3));
-        let low: i64 = generator.random_range(1..9);
-        let high: i64 = low + generator.random_range(2..9);
-        let choices = values[generator.random_range(0..5)..].to_vec();
-        let mut param = match generator.random_range(0..7) {
-            0 => json!({ "choice": choices.clone() }),
-            1 => json!({ "int": [low - 5, high] }),
-            2 => json!({ "int": [low, high], "step": 2 }),
-            3 => json!({ "log_int": [low, high * high] }),
-            4 => json!({ "float": [-low, high] }),
-            5 => json!({ "float": [0.1, high], "step": 0.3 }),
-            _ => json!({ "log_float": [1e-3, high] }),
-        };
-        if !parents.is_empty() && generator.random_bool(0.5) {
-            let (parent, allowed) = &parents[generator.random_range(0..parents.len())];
-            let some = &allowed[generator.random_range(0..allowed.len())..];
-            param["when"] = json!({ parent: some });
-        }
-        if param.get("choice").is_some() {
-            parents.push((path.clone(), choices));
-        } else if param.get("int").is_some() && param.get("step").is_none() {
-            parents.push((path.clone(), (low - 5..low).map(Value::from).collect()));
-        }
-        space[path] = param;
-    }
-    space
 }
 
 /// Gives a made-up but fixed curve and value of a trial, from its parameters.
@@ -264,61 +225,6 @@ fn a_study_waits_for_the_trials_that_it_looks_back_at() {
     assert_eq!(study.trials()[0].state, TrialState::Failed);
     let ranked: Vec<u64> = study.ranked().iter().map(|trial| trial.number).collect();
     assert_eq!(ranked, [1, 3, 2]);
-}
-
-/// What `benches/peers/optuna_record.py` recorded of a pruner of Optuna 5.
-#[derive(Deserialize)]
-struct PrunerRecord {
-    pruner: Pruner,
-    direction: String,
-    curves: Vec<Vec<f64>>,
-    stops: Vec<Option<usize>>,
-}
-
-#[derive(Deserialize)]
-struct PrunerRecords {
-    pruners: Vec<PrunerRecord>,
-}
-
-#[test]
-fn pruners_stop_trials_where_optuna_does() {
-    let records: PrunerRecords =
-        serde_json::from_str(include_str!("../../tests/data/pruners.json"))
-            .expect("the record is well-formed");
-    for record in records.pruners {
-        let metric = "loss".to_owned();
-        let objective = match record.direction.as_str() {
-            "minimize" => Objective::Minimize(metric),
-            _ => Objective::Maximize(metric),
-        };
-        let space = json!({ "x": { "float": [0.0, 1.0] } });
-        let config = config(space, Sampler::Random { seed: 0 });
-        let trials = record.curves.len() as u64;
-        let mut study =
-            Study::new(StudyConfig { pruner: record.pruner.clone(), objective, trials, ..config });
-        let mut stops = Vec::new();
-        for losses in &record.curves {
-            let (number, _) = study.ask().expect("all earlier trials are told");
-            let point =
-                |(step, loss)| CurvePoint { step, metrics: [("loss".to_owned(), loss)].into() };
-            let points: Vec<CurvePoint> = (1..).zip(losses.iter().copied()).map(point).collect();
-            let rule = study.stop_rule(number);
-            let stop = (1..=points.len())
-                .find(|&end| rule.as_ref().is_some_and(|rule| rule(&points[..end])));
-            let curve = Curve { points: points[..stop.unwrap_or(points.len())].to_vec() };
-            let value = losses[losses.len() - 1];
-            study.tell(
-                number,
-                match stop {
-                    Some(_) => TrialEnd::Pruned { curve },
-                    None => TrialEnd::Complete { value, curve },
-                },
-            );
-            stops.push(stop);
-        }
-        assert!(stops.iter().flatten().count() > 5, "{stops:?}");
-        assert_eq!(stops, record.stops, "{:?}", record.pruner);
-    }
 }
 
 #[test]

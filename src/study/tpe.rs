@@ -119,7 +119,7 @@ impl<'a> Groups<'a> {
             let has = |one: &&Seen<'_>| {
                 one.standing == Standing::Pending || one.point.contains_key(&param.path)
             };
-            ended.clone().all(|one| has(one))
+            ended.clone().all(has)
         });
         shared
     }
