@@ -11,9 +11,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Convert`] where the file is not what the conversion
-    /// takes, [`StoreError::Changed`] where its content
-    /// is another by now, [`StoreError::Io`] where the store cannot be written.
+    /// [`StoreError::Convert`] where the file is not what the conversion takes,
+    /// [`StoreError::Changed`] where its content is another by now, [`StoreError::Io`] where the
+    /// store cannot be written.
     pub fn converted(
         &self,
         file: &Path,
