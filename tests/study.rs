@@ -103,6 +103,24 @@ fn a_failure_elsewhere_ends_a_running_study() {
 }
 
 #[test]
+fn a_failure_elsewhere_ends_several_studies_at_once() {
+    let bad = "  bad:\n    kind: command\n    params: { run: 'sleep 0.2; exit 1' }\n";
+    let (head, tune) = TUNE.split_at(TUNE.find("  tune:\n").unwrap());
+    let other = |name, seed| {
+        let tune = tune.replace("  tune:\n", &format!("  {name}:\n"));
+        tune.replace("seed: 3", &format!("seed: {seed}"))
+    };
+    let studies = [other("second", 4), other("third", 5), other("fourth", 6)].concat();
+    let project = Project::new().file("tune.yaml", format!("{head}{tune}{studies}{bad}"));
+    let arguments = ["run", "tune.yaml", "--format", "json", "--jobs", "2", "--set", "pause=0.3"];
+    let output = Output::of(project.command(&arguments).env("COUNT", "/dev/null")).expect(1);
+    let lines = events(&output);
+    for study in ["tune", "second", "third", "fourth"] {
+        assert!(lines.contains(&format!("{study} cancelled never_ran")), "{lines:?}");
+    }
+}
+
+#[test]
 fn a_studys_trials_do_not_depend_on_the_number_of_slots() {
     let trials = |jobs| {
         let project = tune();
