@@ -12,12 +12,15 @@ pub mod checkpoint;
 mod dropout;
 pub mod file;
 pub mod gru;
+mod layer;
 mod loss;
 pub mod lstm;
 pub mod metrics;
 pub mod network;
 pub mod optimizer;
 pub mod rate;
+pub mod recurrent;
+pub mod team;
 pub mod trainer;
 
 pub use network::Sizes;

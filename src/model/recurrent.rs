@@ -37,10 +37,11 @@ mod buffer;
 mod forward;
 mod pack;
 pub mod simd;
+mod sums;
 
 pub use backward::backward;
 pub use buffer::Buffer;
-pub use forward::{Keep, forward, forward_on};
+pub use forward::{Keep, forward};
 
 /// How many values a cell keeps for each unit.
 pub const SLOTS: usize = 4;
@@ -94,15 +95,6 @@ pub struct Shape {
     pub batch: usize,
     pub inputs: usize,
     pub units: usize,
-}
-
-/// Which step of a sequence is read first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// The first.
-    Forward,
-    /// The last: step `t` follows step `t + 1`.
-    Backward,
 }
 
 /// A layer's weights, gates side by side.
@@ -210,3 +202,8 @@ fn rows_of_a_piece(batch: usize, operations: usize) -> usize {
     let pieces = (2 * threads).min(operations.div_ceil(WORTH_SHARING / 2));
     batch.div_ceil(pieces).next_multiple_of(8).min(batch.max(1))
 }
+
+#[cfg(test)]
+use forward::forward_on;
+#[cfg(test)]
+mod tests;

@@ -1,20 +1,16 @@
-//! The backward pass: the recurrence and the gradient of the inputs row by row, then the gradients
-//! of the weights block by block.
+//! The backward pass: the recurrence and the gradient of the inputs row by row; the gradients of
+//! the weights follow in `sums.rs`.
 
 use std::marker::PhantomData;
 
 use pulp::{Simd, WithSimd};
 
-use super::simd::{accumulate, accumulate_columns, load, rows_of_four, rows_of_two, store};
+use super::simd::{accumulate, load, rows_of_two, store};
+use super::sums::{Product, gradients_of_weights};
 use super::{
-    Buffer, Cell, Direction, Gradients, Kept, Layout, Passed, SLOTS, Shape, Tape, WORTH_SHARING,
-    pack, rows_of_a_piece,
+    Buffer, Cell, Gradients, Kept, Layout, Passed, SLOTS, Shape, Tape, pack, rows_of_a_piece,
 };
 use crate::model::team;
-
-/// Rows of a product over all rows that are summed at a time: their slots of one block, packed,
-/// fill a third of the first cache.
-const CHUNK: usize = 64;
 
 /// Fills `gradients` from `above`, the gradient of the hidden states (`[steps, batch, units]`).
 ///
@@ -24,7 +20,6 @@ const CHUNK: usize = 64;
 /// that kept its slots.
 pub fn backward<C: Cell>(
     shape: Shape,
-    direction: Direction,
     passed: Passed<'_>,
     mut tape: Tape,
     above: &[f32],
@@ -35,84 +30,30 @@ pub fn backward<C: Cell>(
     let rows = steps * batch;
     assert_eq!(tape.slots.len(), rows * layout.slots(), "the forward pass did not keep its slots");
     assert_eq!(above.len(), rows * units, "the gradient does not fit the hidden states");
-    through_rows::<C>(shape, layout, direction, passed, &mut tape, above, gradients.x.take());
-    // Step by step, rows of slots stand beside the hidden states of the step before.
-    let (earlier, later) = match direction {
-        Direction::Forward => (0, batch),
-        Direction::Backward => (batch, 0),
+    through_rows::<C>(shape, layout, passed, &mut tape, above, gradients.x.take());
+    let all = Product { left: passed.x, columns: inputs, slots: &tape.slots };
+    // The slots of a step stand beside the hidden states of the step before.
+    let later = Product {
+        left: &passed.hidden[..(rows - batch) * units],
+        columns: units,
+        slots: &tape.slots[batch * layout.slots()..],
     };
-    let pairs = rows - batch;
-    let width = layout.slots();
-    let products = [
-        Product { left: passed.x, columns: inputs, slots: &tape.slots },
-        Product {
-            left: &passed.hidden[earlier * units..][..pairs * units],
-            columns: units,
-            slots: &tape.slots[later * width..][..pairs * width],
-        },
-    ];
-    // A row of sums for each column of both left sides, and one for the bias.
-    let panel = (inputs + units + 1) * SLOTS * layout.lanes;
-    let mut sums = Buffer::zeros(layout.blocks * panel);
-    let blocks: Vec<(usize, &mut [f32])> = sums.chunks_exact_mut(panel).enumerate().collect();
-    let sum = |(block, sums)| {
-        tape.arch.dispatch(Sums { layout, products, block, sums, cell: PhantomData::<C> });
-    };
-    if rows * panel < WORTH_SHARING {
-        blocks.into_iter().for_each(sum);
-    } else {
-        team::share(blocks, sum);
-    }
-    for (block, sums) in sums.chunks_exact(panel).enumerate() {
-        hand_out::<C>(shape, layout, block, sums, &mut gradients);
-    }
-}
-
-/// Copies one block's sums to the gradients of the weights.
-fn hand_out<C: Cell>(
-    Shape { inputs, units, .. }: Shape,
-    Layout { lanes, gates, blocks }: Layout,
-    block: usize,
-    sums: &[f32],
-    gradients: &mut Gradients<'_>,
-) {
-    let (start, end) = (block * lanes, units.min((block + 1) * lanes));
-    let mut rows = sums.chunks_exact(SLOTS * lanes);
-    let recurrent_at = SLOTS - gates;
-    let sides = [
-        (&mut *gradients.input, inputs, C::INPUT, 0),
-        (&mut *gradients.recurrent, units, C::RECURRENT, recurrent_at),
-    ];
-    for (gradient, count, order, at) in sides {
-        let places = gradient.chunks_exact_mut(gates * units);
-        for (place, row) in places.zip(rows.by_ref().take(count)) {
-            for (n, gate) in order.iter().enumerate() {
-                place[gate * units + start..gate * units + end]
-                    .copy_from_slice(&row[(at + n) * lanes..][..end - start]);
-            }
-        }
-    }
-    // The last row is that of the bias.
-    let Some(row) = rows.next() else { return };
-    let layout = Layout { lanes, gates, blocks };
-    for (slot, bias) in pack::bias_rows::<C>(layout) {
-        gradients.bias[bias * units + start..bias * units + end]
-            .copy_from_slice(&row[slot * lanes..][..end - start]);
-    }
+    gradients_of_weights::<C>(tape.arch, shape, layout, [all, later], gradients);
 }
 
 /// Turns the slots of all steps to their gradients, and fills the gradient of the inputs.
 fn through_rows<C: Cell>(
     shape: Shape,
     layout: Layout,
-    direction: Direction,
     passed: Passed<'_>,
     tape: &mut Tape,
     above: &[f32],
     x: Option<&mut [f32]>,
 ) {
     let Shape { steps, batch, inputs, units } = shape;
-    let recurrent = pack::turned(layout, C::RECURRENT, passed.weights.recurrent, units);
+    // A sequence of one step has no use for the recurrent weights.
+    let recurrent = if steps > 1 { passed.weights.recurrent } else { &[] };
+    let recurrent = pack::turned(layout, C::RECURRENT, recurrent, units);
     let input = x.is_some().then(|| pack::turned(layout, C::INPUT, passed.weights.input, units));
     let wide = if x.is_some() { inputs } else { 0 };
     let piece = rows_of_a_piece(batch, steps * batch * units * layout.gates * (wide + units));
@@ -121,10 +62,7 @@ fn through_rows<C: Cell>(
     let mut pieces = cut::<C>(shape, layout, piece, passed.hidden, tape, above, x);
     let carried = carried.chunks_mut((piece * layout.blocks * layout.lanes).max(1));
     let pieces = pieces.drain(..).zip(carried).collect();
-    team::share(pieces, |(mut steps, carried): (Vec<Step<'_>>, &mut [f32])| {
-        if direction == Direction::Backward {
-            steps.reverse();
-        }
+    team::share(pieces, |(steps, carried): (Vec<Step<'_>>, &mut [f32])| {
         let (input, recurrent) = (input.as_deref(), &*recurrent);
         let cell = PhantomData::<C>;
         arch.dispatch(Rows { shape, layout, input, recurrent, steps, carried, cell });
@@ -237,7 +175,7 @@ fn through_step<S: Simd, C: Cell>(
 ) {
     let rows = sides.now.above.len() / sides.units;
     for pair in 0..sides.layout.blocks.div_ceil(2) {
-        let recurrent = &recurrent[pair * panel..][..panel];
+        let recurrent = recurrent.get(pair * panel..(pair + 1) * panel).unwrap_or_default();
         let mut row = 0;
         while rows_of_two(simd) == 8 && row + 8 <= rows {
             update::<S, C, 8>(simd, &mut sides, pair, row, recurrent);
@@ -345,15 +283,39 @@ fn inputs_of_step<S: Simd, C: Cell>(
     for (pair, weights) in weights.chunks_exact(panel).enumerate() {
         let mut row = 0;
         while rows_of_two(simd) == 8 && row + 8 <= rows {
-            inputs_of_rows::<S, C, 8>(simd, shape.inputs, layout, [pair, row], weights, step.slots, x);
+            inputs_of_rows::<S, C, 8>(
+                simd,
+                shape.inputs,
+                layout,
+                [pair, row],
+                weights,
+                step.slots,
+                x,
+            );
             row += 8;
         }
         while row + 4 <= rows {
-            inputs_of_rows::<S, C, 4>(simd, shape.inputs, layout, [pair, row], weights, step.slots, x);
+            inputs_of_rows::<S, C, 4>(
+                simd,
+                shape.inputs,
+                layout,
+                [pair, row],
+                weights,
+                step.slots,
+                x,
+            );
             row += 4;
         }
         while row < rows {
-            inputs_of_rows::<S, C, 1>(simd, shape.inputs, layout, [pair, row], weights, step.slots, x);
+            inputs_of_rows::<S, C, 1>(
+                simd,
+                shape.inputs,
+                layout,
+                [pair, row],
+                weights,
+                step.slots,
+                x,
+            );
             row += 1;
         }
     }
@@ -377,110 +339,4 @@ fn inputs_of_rows<S: Simd, C: Cell, const R: usize>(
             store(simd, x, (2 * pair + half) * S::F32_LANES, sum);
         }
     }
-}
-
-/// A product of the transpose of `left` with slots, over all rows.
-#[derive(Clone, Copy)]
-struct Product<'a> {
-    /// `[rows, columns]`.
-    left: &'a [f32],
-    columns: usize,
-    /// `[rows, blocks, 4, L]`.
-    slots: &'a [f32],
-}
-
-/// The sums over all rows for one block of units.
-struct Sums<'a, C> {
-    layout: Layout,
-    products: [Product<'a>; 2],
-    block: usize,
-    /// `[columns of both products and 1, 4, L]`, zeros.
-    sums: &'a mut [f32],
-    cell: PhantomData<C>,
-}
-
-impl<C: Cell> WithSimd for Sums<'_, C> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let (sums, _) = S::as_mut_simd_f32s(self.sums);
-        let (sums, _) = sums.as_chunks_mut::<SLOTS>();
-        let [input, recurrent] = self.products;
-        let (of_input, sums) = sums.split_at_mut(input.columns);
-        let (of_recurrent, of_bias) = sums.split_at_mut(recurrent.columns);
-        let place = [self.layout.blocks, self.block];
-        let gates = C::INPUT.len();
-        multiply_all(simd, input, [0, gates], place, of_input);
-        multiply_all(simd, recurrent, [SLOTS - gates, gates], place, of_recurrent);
-        let (slots, _) = S::as_simd_f32s(input.slots);
-        for row in slots.chunks_exact(self.layout.blocks * SLOTS) {
-            let slots = &row[self.block * SLOTS..][..SLOTS];
-            for (sum, &slot) in of_bias[0].iter_mut().zip(slots) {
-                *sum = simd.add_f32s(*sum, slot);
-            }
-        }
-    }
-}
-
-/// Adds a product over all rows for the slots `at .. at + width` of one block.
-#[inline(always)]
-fn multiply_all<S: Simd>(
-    simd: S,
-    Product { left, columns, slots }: Product<'_>,
-    [at, width]: [usize; 2],
-    [blocks, block]: [usize; 2],
-    sums: &mut [[S::f32s; SLOTS]],
-) {
-    let mut packed = [[simd.splat_f32s(0.0); SLOTS]; CHUNK];
-    let (slots, _) = S::as_simd_f32s(slots);
-    let chunks = left.chunks(CHUNK * columns).zip(slots.chunks(CHUNK * blocks * SLOTS));
-    for (left, slots) in chunks {
-        // Read where they lie, a power of two apart, rows would push each other from the cache.
-        for (packed, row) in packed.iter_mut().zip(slots.chunks_exact(blocks * SLOTS)) {
-            packed.copy_from_slice(&row[block * SLOTS..][..SLOTS]);
-        }
-        let rows = left.len() / columns;
-        add_columns(simd, sums, [at, width], left, columns, packed[..rows].as_flattened());
-    }
-}
-
-/// Adds the product of the transpose of `left` with packed slots.
-#[inline(always)]
-fn add_columns<S: Simd>(
-    simd: S,
-    sums: &mut [[S::f32s; SLOTS]],
-    range: [usize; 2],
-    left: &[f32],
-    columns: usize,
-    packed: &[S::f32s],
-) {
-    let mut column = 0;
-    while rows_of_four(simd) == 4 && column + 4 <= columns {
-        add_some::<S, 4>(simd, sums, range, left, column, packed);
-        column += 4;
-    }
-    while column + 2 <= columns {
-        add_some::<S, 2>(simd, sums, range, left, column, packed);
-        column += 2;
-    }
-    if column < columns {
-        add_some::<S, 1>(simd, sums, range, left, column, packed);
-    }
-}
-
-#[inline(always)]
-fn add_some<S: Simd, const R: usize>(
-    simd: S,
-    sums: &mut [[S::f32s; SLOTS]],
-    range: [usize; 2],
-    left: &[f32],
-    column: usize,
-    packed: &[S::f32s],
-) {
-    let stride = sums.len();
-    let place = &mut sums[column..][..R];
-    let mut some: [[S::f32s; SLOTS]; R] = std::array::from_fn(|r| place[r]);
-    accumulate_columns::<S, R>(simd, &mut some, range, (left, stride, column), packed);
-    place.copy_from_slice(&some);
 }

@@ -5,9 +5,7 @@ use std::marker::PhantomData;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::simd::{accumulate, load, rows_of_four, store};
-use super::{
-    Buffer, Cell, Direction, Layout, SLOTS, Shape, Tape, Weights, pack, rows_of_a_piece,
-};
+use super::{Buffer, Cell, Layout, SLOTS, Shape, Tape, Weights, pack, rows_of_a_piece};
 use crate::model::team;
 
 /// Whether a backward pass will follow.
@@ -27,13 +25,12 @@ pub enum Keep {
 /// Where a slice is not of its shape's length.
 pub fn forward<C: Cell>(
     shape: Shape,
-    direction: Direction,
     x: &[f32],
     weights: Weights<'_>,
     hidden: &mut [f32],
     keep: Keep,
 ) -> Tape {
-    forward_on::<C>(Arch::new(), shape, direction, x, weights, hidden, keep)
+    forward_on::<C>(Arch::new(), shape, x, weights, hidden, keep)
 }
 
 /// Does what [`forward`] does by the instruction set of `arch`.
@@ -44,7 +41,6 @@ pub fn forward<C: Cell>(
 pub fn forward_on<C: Cell>(
     arch: Arch,
     shape: Shape,
-    direction: Direction,
     x: &[f32],
     weights: Weights<'_>,
     hidden: &mut [f32],
@@ -58,24 +54,20 @@ pub fn forward_on<C: Cell>(
     assert_eq!(weights.input.len(), inputs * layout.gates * units, "input weights");
     assert_eq!(weights.recurrent.len(), units * layout.gates * units, "recurrent weights");
     assert_eq!(weights.bias.len(), C::BIASES * layout.gates * units, "the bias");
+    // A sequence of one step has no use for the recurrent weights.
+    let recurrent = if steps > 1 { weights.recurrent } else { &[] };
     let packed = Packed {
         input: pack::panels(layout, C::INPUT, weights.input, units),
-        recurrent: pack::panels(layout, C::RECURRENT, weights.recurrent, units),
+        recurrent: pack::panels(layout, C::RECURRENT, recurrent, units),
         bias: pack::bias::<C>(layout, weights, units),
     };
     let kept = if keep == Keep::Slots { rows * layout.slots() } else { 0 };
-    let mut tape = Tape {
-        arch,
-        slots: Buffer::take(kept),
-        cells: Buffer::take(rows * layout.cells::<C>()),
-    };
+    let mut tape =
+        Tape { arch, slots: Buffer::take(kept), cells: Buffer::take(rows * layout.cells::<C>()) };
     let operations = rows * units * layout.gates * (inputs + units);
     let piece = rows_of_a_piece(batch, operations);
     let steps = cut(shape, layout, piece, layout.cells::<C>(), x, &mut tape, hidden);
-    team::share(steps, |mut steps| {
-        if direction == Direction::Backward {
-            steps.reverse();
-        }
+    team::share(steps, |steps| {
         arch.dispatch(Rows { shape, layout, packed: &packed, steps, cell: PhantomData::<C> });
     });
     tape
@@ -150,8 +142,8 @@ impl<C: Cell> WithSimd for Rows<'_, C> {
             let rows = now.hidden.len() / units;
             for block in 0..self.layout.blocks {
                 let part = |packed, length| {
-                    let (panel, _) = S::as_simd_f32s(packed);
-                    &panel[block * length..][..length]
+                    let (panels, _) = S::as_simd_f32s(packed);
+                    panels.get(block * length..(block + 1) * length).unwrap_or_default()
                 };
                 let panels = Panels {
                     input: part(&self.packed.input, inputs * self.layout.gates),

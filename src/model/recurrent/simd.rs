@@ -148,3 +148,53 @@ pub fn store<S: Simd>(simd: S, values: &mut [f32], at: usize, vector: S::f32s) {
         (_, part) => simd.partial_store_f32s(part, vector),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pulp::{Arch, WithSimd};
+
+    use super::*;
+
+    /// Gives sigmoid and tanh of each value.
+    struct Both<'a>(&'a [f32]);
+
+    impl WithSimd for Both<'_> {
+        type Output = [Vec<f32>; 2];
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) -> [Vec<f32>; 2] {
+            let mut results = [(); 2].map(|()| vec![0.0; self.0.len()]);
+            for at in (0..self.0.len()).step_by(S::F32_LANES) {
+                let x = load(simd, self.0, at);
+                store(simd, &mut results[0], at, sigmoid(simd, x));
+                store(simd, &mut results[1], at, tanh(simd, x));
+            }
+            results
+        }
+    }
+
+    #[test]
+    fn the_gates_functions_are_right_over_the_whole_range() {
+        let values: Vec<f32> = (-200..=200).map(|step| step as f32 * 0.1).collect();
+        for arch in [Arch::new(), Arch::Scalar] {
+            let [sigmoids, tanhs] = arch.dispatch(Both(&values));
+            for ((&x, sigmoid), tanh) in values.iter().zip(sigmoids).zip(tanhs) {
+                let x = f64::from(x);
+                assert!((f64::from(sigmoid) - 1.0 / (1.0 + (-x).exp())).abs() < 1e-6, "{x}");
+                assert!((f64::from(tanh) - x.tanh()).abs() < 1e-6, "{x}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_extremes_saturate_and_nan_stays() {
+        for arch in [Arch::new(), Arch::Scalar] {
+            for result in arch.dispatch(Both(&[1e30, f32::INFINITY, f32::MIN])) {
+                assert!(result.iter().all(|value| value.abs() <= 1.0 + 1e-6), "{result:?}");
+            }
+            for result in arch.dispatch(Both(&[f32::NAN; 3])) {
+                assert!(result.iter().all(|value| value.is_nan()), "{result:?}");
+            }
+        }
+    }
+}
