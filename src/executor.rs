@@ -37,7 +37,7 @@ mod finish;
 mod listener;
 mod place;
 pub mod process;
-mod signals;
+pub mod signals;
 mod start;
 mod study_outputs;
 mod tell;

@@ -57,6 +57,22 @@ fn commands_run(project: &Project) -> usize {
 }
 
 #[test]
+fn a_pruner_without_a_curve_says_what_is_missing() {
+    let pruned = TUNE.replace("      objective:", "      pruner: { kind: asha }\n      objective:");
+    let project = Project::new().file("tune.yaml", &pruned);
+    let output = tune_run(&project, &[]);
+    let output = output.expect(1);
+    let said = format!("{}{}", output.stdout, output.stderr);
+    assert!(said.contains("its curve has no `loss`, by which the pruner judges it"), "{said}");
+    assert!(said.contains("RUNNER_METRICS"), "{said}");
+    // With a curve it runs.
+    let echo = "run: \"echo '{\\\"step\\\": 1, \\\"loss\\\": ${with.x}}' >> $RUNNER_METRICS; ";
+    let curved = pruned.replacen("run: \"", echo, 1);
+    let project = Project::new().file("tune.yaml", &curved);
+    tune_run(&project, &[]).expect(0);
+}
+
+#[test]
 fn more_trials_run_only_the_new_ones() {
     let project = tune();
     tune_run(&project, &[]).expect(0);

@@ -171,6 +171,7 @@ impl Run<'_> {
             let failure = Failure::new(format!("it reported no `{metric}`")).help(help);
             value.is_none().then(|| failure.deterministic())
         });
+        let failure = failure.or_else(|| tune::curve_failure(params, &entry.curve));
         match (failure, value) {
             (None, Some(value)) => {
                 let end = Ended::Complete(value, entry.curve.clone(), entry.metrics.clone());

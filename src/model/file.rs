@@ -11,7 +11,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::trainer;
+use super::forecast::{self, Forward};
 use super::{Network, Outputs, Sizes};
 use crate::data::transform::Transform;
 use crate::data::window::{WindowSpec, Windows};
@@ -165,12 +165,9 @@ impl Model {
             return Err(ModelError::Windows { expected, given });
         }
         let card = &self.card;
-        let mut predicted = trainer::predict(&card.network, card.sizes(), &self.weights, windows);
-        // Quantiles that were learnt each for itself may cross.
-        if card.quantiles.len() > 1 {
-            let steps = predicted.chunks_exact_mut(card.quantiles.len());
-            steps.for_each(|quantiles| quantiles.sort_unstable_by(f32::total_cmp));
-        }
+        let forward = Forward::new(&card.network, card.sizes(), &self.weights);
+        let mut predicted = forecast::of_windows(&forward, windows);
+        forecast::order_quantiles(&mut predicted, card.quantiles.len());
         Ok(predicted)
     }
 
