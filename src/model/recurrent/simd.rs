@@ -20,18 +20,20 @@ pub fn rows_of_two<S: Simd>(simd: S) -> usize {
     2 * rows_of_four(simd)
 }
 
-/// Adds a product to the columns `at .. at + width` of `sums`: row `r` of the left side is
+/// Adds a product to the columns `at .. at + width` of `all`: row `r` of the left side is
 /// `left[r]`, and `right` holds `width` vectors for each of the numbers in a row.
 #[inline(always)]
 pub fn accumulate<S: Simd, const R: usize, const W: usize>(
     simd: S,
-    sums: &mut [[S::f32s; W]; R],
+    all: &mut [[S::f32s; W]; R],
     [at, width]: [usize; 2],
     left: [&[f32]; R],
     right: &[S::f32s],
 ) {
     let depth = right.len() / width;
     assert!(left.iter().all(|row| row.len() >= depth), "a row is shorter than the product");
+    // A copy of its own stays in registers where the compiler does not see through the reference.
+    let mut sums = *all;
     for (k, right) in right.chunks_exact(width).enumerate() {
         for r in 0..R {
             // SAFETY: `k < depth`, which no row is shorter than. Checked here, the bounds of eight
@@ -42,21 +44,23 @@ pub fn accumulate<S: Simd, const R: usize, const W: usize>(
             }
         }
     }
+    *all = sums;
 }
 
-/// Adds a product of columns to the columns `at .. at + width` of `sums`: row `r` of the left side
+/// Adds a product of columns to the columns `at .. at + width` of `all`: row `r` of the left side
 /// is column `first + r` of the row-major `left`, `stride` numbers wide, and each row of `right`
 /// is four vectors of which those `at .. at + width` count.
 #[inline(always)]
 pub fn accumulate_columns<S: Simd, const R: usize>(
     simd: S,
-    sums: &mut [[S::f32s; 4]; R],
+    all: &mut [[S::f32s; 4]; R],
     [at, width]: [usize; 2],
     (left, stride, first): (&[f32], usize, usize),
     right: &[S::f32s],
 ) {
     assert!(first + R <= stride, "a column lies outside");
     let (right, _) = right.as_chunks::<4>();
+    let mut sums = *all;
     for (left, right) in left.chunks_exact(stride).zip(right) {
         let left = &left[first..][..R];
         for r in 0..R {
@@ -66,6 +70,7 @@ pub fn accumulate_columns<S: Simd, const R: usize>(
             }
         }
     }
+    *all = sums;
 }
 
 /// Gives `1 / (1 + exp(-x))`, as half a tanh of half of `x`; absolute error under 1e-7.
