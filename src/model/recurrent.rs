@@ -40,7 +40,6 @@ pub mod simd;
 mod sums;
 
 pub use backward::backward;
-pub use buffer::Buffer;
 pub use forward::{Keep, forward};
 
 /// How many values a cell keeps for each unit.
@@ -189,7 +188,7 @@ impl WithSimd for Lanes {
 }
 
 /// The least multiplications and additions that are worth another thread's coming.
-const WORTH_SHARING: usize = 1 << 19;
+const WORTH_SHARING: usize = 1 << 20;
 
 /// Gives how many rows of a batch a piece of shared work has: a whole batch where there is nobody
 /// to share with or little to share, else about two pieces for each thread, so that one that is
@@ -203,6 +202,7 @@ fn rows_of_a_piece(batch: usize, operations: usize) -> usize {
     batch.div_ceil(pieces).next_multiple_of(8).min(batch.max(1))
 }
 
+use buffer::Buffer;
 #[cfg(test)]
 use forward::forward_on;
 #[cfg(test)]

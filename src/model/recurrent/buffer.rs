@@ -44,11 +44,6 @@ impl Buffer {
         buffer.fill(0.0);
         buffer
     }
-
-    /// Frees what this thread keeps.
-    pub fn forget() {
-        FREE.with_borrow_mut(Vec::clear);
-    }
 }
 
 impl Deref for Buffer {
