@@ -40,6 +40,7 @@ pub mod simd;
 mod sums;
 
 pub use backward::backward;
+use buffer::Buffer;
 pub use forward::{Keep, forward};
 
 /// How many values a cell keeps for each unit.
@@ -191,18 +192,17 @@ impl WithSimd for Lanes {
 const WORTH_SHARING: usize = 1 << 20;
 
 /// Gives how many rows of a batch a piece of shared work has: a whole batch where there is nobody
-/// to share with or little to share, else about two pieces for each thread, so that one that is
-/// held up can be helped.
+/// to share with or little to share, else a piece for each thread; with more of them each would
+/// bring the weights into its cache again.
 fn rows_of_a_piece(batch: usize, operations: usize) -> usize {
     let threads = super::team::size();
     if threads == 1 || operations < WORTH_SHARING {
         return batch;
     }
-    let pieces = (2 * threads).min(operations.div_ceil(WORTH_SHARING / 2));
+    let pieces = threads.min(operations.div_ceil(WORTH_SHARING / 2));
     batch.div_ceil(pieces).next_multiple_of(8).min(batch.max(1))
 }
 
-use buffer::Buffer;
 #[cfg(test)]
 use forward::forward_on;
 #[cfg(test)]
