@@ -14,9 +14,12 @@ use serde_json::Value;
 mod check;
 mod domain;
 mod grid;
+mod importance;
+mod pareto;
 mod parzen;
 mod pruner;
 mod random;
+mod ranking;
 pub(crate) mod space;
 #[cfg(test)]
 mod tests;
@@ -24,6 +27,7 @@ mod tpe;
 mod trials;
 
 pub use check::check_space;
+pub use importance::importance;
 pub use trials::{Steps, Study, StudyConfig, Trial, TrialEnd, TrialState};
 
 /// The intermediate metrics that an action reported, by step; kept with its entry.

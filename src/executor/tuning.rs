@@ -218,7 +218,7 @@ impl Run<'_> {
                     run.ran.push(fingerprint);
                 }
                 run.record(number, metrics, &curve);
-                run.study.tell(number, TrialEnd::Complete { value, curve });
+                run.study.tell(number, TrialEnd::Complete { value, others: Vec::new(), curve });
                 Some(value)
             }
             Ended::Pruned(curve) => {

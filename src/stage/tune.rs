@@ -139,6 +139,7 @@ pub fn study(params: &Params, base: &super::Params) -> Study {
         parallel: params.parallel,
         first: base_point(base, &params.search),
         steps: steps(base),
+        others: Vec::new(),
     })
 }
 

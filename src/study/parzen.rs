@@ -179,7 +179,7 @@ impl Normal {
 
 /// Gives the mass of the standard normal distribution between two points, from the tail on which
 /// nothing cancels.
-fn mass(left: f64, right: f64) -> f64 {
+pub(super) fn mass(left: f64, right: f64) -> f64 {
     if left > 0.0 {
         return mass(-right, -left);
     }

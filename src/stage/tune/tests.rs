@@ -226,7 +226,7 @@ fn a_trial_is_not_pruned_at_its_own_last_epoch() {
                 number,
                 match stop {
                     Some(_) => TrialEnd::Pruned { curve },
-                    None => TrialEnd::Complete { value: loss(epochs), curve },
+                    None => TrialEnd::Complete { value: loss(epochs), others: Vec::new(), curve },
                 },
             );
         }
@@ -266,7 +266,7 @@ fn outputs_hold_the_trials_and_the_best_params() {
         let end = match number {
             1 => TrialEnd::Failed,
             3 => TrialEnd::Pruned { curve },
-            _ => TrialEnd::Complete { value, curve },
+            _ => TrialEnd::Complete { value, others: Vec::new(), curve },
         };
         study.tell(number, end);
     }
@@ -363,7 +363,7 @@ fn digest_of_trials(extra: Value) -> String {
         let curve = Curve { points: points[..stop.unwrap_or(points.len())].to_vec() };
         let end = match stop {
             Some(_) => TrialEnd::Pruned { curve },
-            None => TrialEnd::Complete { value, curve },
+            None => TrialEnd::Complete { value, others: Vec::new(), curve },
         };
         study.tell(number, end);
     }
