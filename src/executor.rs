@@ -37,8 +37,10 @@ mod finish;
 mod listener;
 mod place;
 pub mod process;
+mod repeats;
 mod signals;
 mod start;
+mod study_end;
 mod study_outputs;
 mod tell;
 mod trial;
@@ -287,6 +289,7 @@ impl<'r> Run<'r> {
                 self.awaited -= 1;
                 self.rebuild_best(task, *study);
             }
+            Message::Dropped => self.awaited -= 1,
             Message::Panicked { task, failure } => {
                 self.awaited -= 1;
                 match &self.tasks[task.index()] {

@@ -28,6 +28,7 @@ mod trials;
 
 pub use check::check_space;
 pub use importance::importance;
+pub use ranking::Best;
 pub use trials::{Steps, Study, StudyConfig, Trial, TrialEnd, TrialState};
 
 /// The intermediate metrics that an action reported, by step; kept with its entry.

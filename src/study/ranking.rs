@@ -80,3 +80,53 @@ impl Study {
             .collect()
     }
 }
+
+/// The best losses of a study so far, for whoever judges a trial before the study is told of it.
+#[derive(Debug)]
+pub struct Best {
+    count: usize,
+    losses: Vec<Vec<f64>>,
+}
+
+impl Best {
+    /// Looks for the best `count`: of several objectives, for that many of the front.
+    pub fn new(count: usize) -> Best {
+        Best { count, losses: Vec::new() }
+    }
+
+    /// Takes note of a trial's losses, and says whether it is among the best so far.
+    ///
+    /// Equal ones are: which of them is best, the study decides.
+    pub fn offer(&mut self, losses: Vec<f64>) -> bool {
+        if losses.len() > 1 {
+            if self.losses.iter().any(|other| pareto::dominates(other, &losses)) {
+                return false;
+            }
+            self.losses.retain(|other| !pareto::dominates(&losses, other));
+        }
+        let no_worse = |other: &Vec<f64>| pareto::lexicographic(other, &losses).is_le();
+        let place = self.losses.partition_point(no_worse);
+        let worst = self.count.checked_sub(1).and_then(|last| self.losses.get(last));
+        let is_best = place < self.count
+            || worst.is_some_and(|worst| pareto::lexicographic(&losses, worst).is_le());
+        self.losses.insert(place, losses);
+        self.losses.truncate(self.count);
+        is_best
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_so_far_are_those_of_the_value_or_of_the_front() {
+        let mut best = Best::new(2);
+        let offered = [5.0, 3.0, 3.0, 4.0, 3.0, 1.0].map(|loss| best.offer(vec![loss]));
+        assert_eq!(offered, [true, true, true, false, true, true]);
+        let mut front = Best::new(2);
+        let offered = [[5.0, 1.0], [6.0, 2.0], [4.0, 3.0], [3.0, 4.0], [4.5, 2.0], [1.0, 1.0]];
+        let offered = offered.map(|losses| front.offer(losses.to_vec()));
+        assert_eq!(offered, [true, false, true, true, false, true]);
+    }
+}
