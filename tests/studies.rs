@@ -117,7 +117,10 @@ fn a_failed_repeat_fails_its_trial() {
 #[test]
 fn a_front_is_the_same_whatever_the_slots() {
     let text = REPEATS
-        .replace("objective: { maximize: score }", "objectives: [{ maximize: score }, { minimize: size }]")
+        .replace(
+            "objective: { maximize: score }",
+            "objectives: [{ maximize: score }, { minimize: size }]",
+        )
         .replace("kind: random, seed: 3", "kind: tpe, startup: 5")
         .replace("trials: 6", "trials: 25");
     let artifacts = |jobs: &str| {
@@ -197,7 +200,8 @@ fn results(project: &Project) -> BTreeMap<String, Vec<u8>> {
 
 /// Gives durations up to `most` that differ from run to run.
 fn moments(most: Duration) -> impl Iterator<Item = Duration> {
-    let mut state = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64;
+    let mut state =
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64;
     std::iter::repeat_with(move || {
         state ^= state << 13;
         state ^= state >> 7;

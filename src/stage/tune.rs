@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::{OutputSpec, ParamIssue};
 use crate::study::space::{Domain, Param, Space};
 use crate::study::{
-    Objective, Point, Pruner, Sampler, SearchParam, Steps, Study, StudyConfig, check_space,
+    Objective, Point, Pruner, Sampler, SearchParam, Steps, Study, StudyConfig, check_sampler,
+    check_space,
 };
 use crate::suggest;
 
@@ -102,6 +103,9 @@ impl Params {
                 ParamIssue::new(&format!("search.{place}"), message, help)
             })
             .collect();
+        if let Some((message, help)) = check_sampler(&self.search, &self.sampler) {
+            issues.push(ParamIssue::new("sampler.kind", message, help));
+        }
         if let Pruner::Hyperband { min_resource, max_resource: Some(max), .. } = self.pruner
             && min_resource > max
         {
@@ -242,7 +246,11 @@ fn sound_part(params: &Params, known: &BTreeSet<String>) -> BTreeMap<String, Sea
 
 /// Finds a first rung that no trial gets to, so that nothing would ever be pruned.
 fn rung_issue(params: &Params, space: &Space, base: &super::Params) -> Option<ParamIssue> {
-    let Pruner::Hyperband { min_resource, max_resource, .. } = params.pruner else { return None };
+    let (min_resource, max_resource) = match params.pruner {
+        Pruner::Hyperband { min_resource, max_resource, .. } => (min_resource, max_resource),
+        Pruner::Asha { min_resource, .. } => (min_resource, None),
+        Pruner::None | Pruner::Median { .. } => return None,
+    };
     let most = steps(base)?.most(space);
     // Where it is above `max_resource` as well, the params alone say so.
     let is_idle = min_resource > most && max_resource.is_none_or(|max| min_resource <= max);

@@ -2,7 +2,7 @@
 
 use super::Params;
 use crate::stage::{self, ParamIssue, StageKind};
-use crate::study::{Objective, Pruner};
+use crate::study::{Objective, Pruner, Sampler};
 
 /// The metrics of a `train` that say how good it is at each epoch.
 const TRAIN_CURVE: [&str; 2] = ["validation_loss", "train_loss"];
@@ -36,6 +36,11 @@ impl Params {
                            not show which front it would come to lie on";
             let help = "leave the pruner out, or give one `objective`";
             issues.push(ParamIssue::new("pruner", message, help));
+        }
+        if !self.objectives.is_empty() && matches!(self.sampler, Sampler::Cmaes { .. }) {
+            let message = "`cmaes` makes one objective best, not several";
+            let help = "take `tpe` or `quasi_random`, or give one `objective`";
+            issues.push(ParamIssue::new("sampler.kind", message, help));
         }
         issues
     }

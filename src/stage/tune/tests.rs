@@ -406,6 +406,11 @@ fn objectives_are_one_or_several_and_known() {
     assert_eq!(places(json!({ "objectives": two })), ["objectives"]);
     let pruned = json!({ "objective": null, "objectives": two, "pruner": { "kind": "median" } });
     assert_eq!(places(pruned), ["pruner"]);
+    let cmaes = json!({
+        "objective": null, "objectives": two, "sampler": { "kind": "cmaes" },
+        "search": { "network.dropout": { "float": [0.0, 0.5] } },
+    });
+    assert_eq!(places(cmaes), ["sampler.kind"]);
     let wrong = json!([{ "minimize": "train_loss" }, { "maximize": "los" }, { "maximize": "los" }]);
     let wrong = json!({ "objective": null, "objectives": wrong });
     assert_eq!(places(wrong), ["objectives.2", "objectives.1.maximize", "objectives.2.maximize"]);
