@@ -165,7 +165,7 @@ stages:
   train:
     kind: train
     inputs: { data: preprocess }
-    params: { target: ResponseTime, window: 6, network: { kind: lstm, units: [4] }, epochs: 60 }
+    params: { target: ResponseTime, window: 6, network: { kind: lstm, units: [4] }, epochs: 120 }
   tune:
     kind: tune
     params:

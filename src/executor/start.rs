@@ -131,7 +131,7 @@ impl Run<'_> {
                 let _ = sender.send(message);
             });
         } else {
-            self.spawn(task, move || Message::Ended { task, end: worker::run(&job) });
+            self.spawn_thread(task, move || Message::Ended { task, end: worker::run(&job) });
         }
     }
 }

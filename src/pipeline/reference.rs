@@ -228,7 +228,7 @@ mod tests {
             "| `search.NAME.log_float` | a list of 2 items, each a number | none |",
             "| `schedule.every` | a whole number of at least 1 | required | With `step`: ",
             "- `history`: The model's `history`, to plot. Optional.",
-            "and `trials` (trials.parquet), `best` (best.yaml).",
+            "and `trials` (trials.parquet), `best` (best.yaml), `importance`",
         ] {
             assert!(text.contains(row), "no {row:?} in\n{text}");
         }

@@ -68,8 +68,10 @@ pub fn parallel(
     let own = Drawn::of_value(metric, values);
     let mut axes: Vec<Drawn> = shown.iter().map(Drawn::of_column).collect();
     axes.push(own);
-    let left = 70;
-    let gap = (WIDTH as i32 - left - 130) / (axes.len() as i32 - 1).max(1);
+    // The names of the outer axes are centred on them.
+    let beside = |axis: &Drawn| 24 + 4 * axis.name.chars().count().min(40) as i32;
+    let (left, right) = (beside(&axes[0]).max(60), beside(&axes[axes.len() - 1]).max(130));
+    let gap = (WIDTH as i32 - left - right) / (axes.len() as i32 - 1).max(1);
     for (index, axis) in axes.iter_mut().enumerate() {
         axis.at = left + gap * index as i32;
     }
@@ -301,7 +303,7 @@ mod tests {
             (0..60_u64).map(|trial| 0.004 + 0.2 * (trial * 53 % 59) as f64 / 59.0).collect();
         let text = parallel("validation_loss", &values, &values, &columns).expect("it is drawn");
         keep("parallel.svg", &text);
-        for word in ["optimizer.learning_rate", "[128,128,…", "none", "0.001", "validation_loss"]
+        for word in ["optimizer.learning_rate", "[128,128,128]", "none", "0.001", "validation_loss"]
         {
             assert!(text.contains(word), "{word}");
         }

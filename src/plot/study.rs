@@ -49,9 +49,9 @@ pub fn trials(
     let best = best_so_far(&whole, last, &is_better);
     let x = Axis::counts(0.0, last);
     let y = Axis::numbers(whole.iter().chain(&pruned).map(|(_, value)| *value), true);
-    let legend = [("complete", TRAIN), ("pruned", ACTUAL), ("best so far", PREDICTED)];
+    let legend = [("complete", TRAIN), ("pruned ×", ACTUAL), ("best so far", PREDICTED)];
     let legend: Vec<_> =
-        legend.into_iter().filter(|(name, _)| *name != "pruned" || !pruned.is_empty()).collect();
+        legend.into_iter().filter(|(name, _)| *name != "pruned ×" || !pruned.is_empty()).collect();
     picture((WIDTH, 460), |area| {
         let note = trials_note(metric, all, &best);
         heading(area, "optimisation history", &note, &legend)?;
@@ -149,12 +149,16 @@ const RIGHT: plotters::style::text_anchor::Pos = plotters::style::text_anchor::P
 };
 
 /// Draws the values of two objectives against each other, with those that no other trial beats in
-/// both; each point says whether it is one of them.
+/// both; each point says whether it is one of them. `best` is circled.
 ///
 /// # Errors
 ///
 /// [`PlotError`] where the drawing library refuses.
-pub fn pareto(names: (&str, &str), points: &[(f64, f64, bool)]) -> Result<String, PlotError> {
+pub fn pareto(
+    names: (&str, &str),
+    points: &[(f64, f64, bool)],
+    best: (f64, f64),
+) -> Result<String, PlotError> {
     if points.is_empty() {
         return empty("no trial is complete");
     }
@@ -165,11 +169,15 @@ pub fn pareto(names: (&str, &str), points: &[(f64, f64, bool)]) -> Result<String
     front.sort_by(|one, other| one.0.total_cmp(&other.0));
     let others: Vec<&(f64, f64, bool)> = points.iter().filter(|point| !point.2).collect();
     picture((WIDTH, 560), |area| {
-        let note = format!("{} of {} complete trials are on the front", front.len(), points.len());
+        let note = format!(
+            "{} of {} complete trials are on the front; the model is that of the circled one",
+            front.len(),
+            points.len()
+        );
         let legend = [("front", PREDICTED), ("other trials", ACTUAL)];
         heading(area, "Pareto front", &note, &legend)?;
         let (_, body) = area.split_vertically(64);
-        draw_front(&body, (&x, names.0), (&y, names.1), &front, &others)
+        draw_front(&body, (&x, names.0), (&y, names.1), (&front, best), &others)
     })
 }
 
@@ -177,7 +185,7 @@ fn draw_front(
     area: &Area<'_>,
     (x, x_name): (&Axis, &str),
     (y, y_name): (&Axis, &str),
-    front: &[(f64, f64)],
+    (front, best): (&[(f64, f64)], (f64, f64)),
     others: &[&(f64, f64, bool)],
 ) -> Result<(), PlotError> {
     let mut chart = chart(area, "", (x, x_name), (y, y_name))?;
@@ -189,7 +197,7 @@ fn draw_front(
     chart.draw_series(LineSeries::new(corners.clone(), PREDICTED.stroke_width(1)))?;
     chart.draw_series(corners.iter().map(|point| Circle::new(*point, 5, PREDICTED.filled())))?;
     // The first objective decides among the front.
-    chart.draw_series(corners.first().map(|point| Circle::new(*point, 8, BEST.stroke_width(2))))?;
+    chart.draw_series([Circle::new(place(best.0, best.1), 8, BEST.stroke_width(2))])?;
     Ok(())
 }
 
@@ -249,18 +257,20 @@ mod tests {
     #[test]
     fn a_front_stands_out() {
         let point = |index: u64| {
-            let loss = 0.004 + 0.01 * ((index * 37 % 23) as f64 / 23.0);
             let size = 500.0 * (1 + index * 53 % 29) as f64;
-            (loss, size)
+            (0.004 + 12.0 / (size + 2_000.0) + 0.002 * ((index * 37 % 23) as f64 / 23.0), size)
         };
         let all: Vec<(f64, f64)> = (0..40).map(point).collect();
         let is_on = |one: &(f64, f64)| {
             !all.iter().any(|other| other != one && other.0 <= one.0 && other.1 <= one.1)
         };
         let points: Vec<_> = all.iter().map(|one| (one.0, one.1, is_on(one))).collect();
-        let text = pareto(("validation_loss", "parameters"), &points).expect("it can be drawn");
+        let best = *all.iter().min_by(|a, b| a.0.total_cmp(&b.0)).expect("there are points");
+        let text =
+            pareto(("validation_loss", "parameters"), &points, best).expect("it can be drawn");
         keep("pareto.svg", &text);
         let count = points.iter().filter(|point| point.2).count();
+        assert!(count > 3);
         assert!(text.contains(&format!("{count} of 40 complete trials are on the front")));
     }
 }

@@ -83,5 +83,7 @@ fn pareto(study: &Study) -> Result<String, PlotError> {
     let point = |trial: &&Trial| Some((trial.value?, *trial.others.first()?, is_on(trial)));
     let points: Vec<_> = complete(study).iter().filter_map(point).collect();
     let second = config.others.first().map_or("", |objective| objective.metric());
-    plot::pareto((config.objective.metric(), second), &points)
+    let best = front.first().and_then(|trial| Some((trial.value?, *trial.others.first()?)));
+    let best = best.unwrap_or((f64::NAN, f64::NAN));
+    plot::pareto((config.objective.metric(), second), &points, best)
 }
