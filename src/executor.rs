@@ -414,7 +414,8 @@ impl<'r> Run<'r> {
 fn demand(kind: StageKind) -> Demand {
     match kind {
         StageKind::Generate | StageKind::Preprocess => Demand::Idle,
-        StageKind::Train | StageKind::Evaluate | StageKind::Command => Demand::One,
+        StageKind::Train => Demand::Spare,
+        StageKind::Evaluate | StageKind::Command => Demand::One,
         StageKind::Tune => Demand::None,
     }
 }

@@ -13,12 +13,16 @@ mod dropout;
 pub mod file;
 pub mod forecast;
 pub mod gru;
+pub mod keras;
+mod layer;
 mod loss;
 pub mod lstm;
 pub mod metrics;
 pub mod network;
 pub mod optimizer;
 pub mod rate;
+pub mod recurrent;
+pub mod team;
 pub mod trainer;
 
 pub use network::Sizes;

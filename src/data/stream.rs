@@ -282,17 +282,20 @@ impl Cut<'_> {
     }
 
     /// Gathers windows in a layout.
-    pub fn gather(&self, windows: &[usize], layout: Layout) -> Vec<f32> {
+    pub fn gather(&self, windows: &[u32], layout: Layout) -> Vec<f32> {
         let mut values = Vec::with_capacity(self.window * windows.len() * self.inputs);
         match layout {
             Layout::StepsFirst => {
                 for step in 0..self.window {
-                    windows.iter().for_each(|&window| values.extend(self.input(window, step)));
+                    windows
+                        .iter()
+                        .for_each(|&window| values.extend(self.input(window as usize, step)));
                 }
             }
             Layout::WindowsFirst => {
                 for &window in windows {
-                    (0..self.window).for_each(|step| values.extend(self.input(window, step)));
+                    (0..self.window)
+                        .for_each(|step| values.extend(self.input(window as usize, step)));
                 }
             }
         }

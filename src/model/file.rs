@@ -47,12 +47,15 @@ pub struct Card {
     /// Rows from the window's last row to the last predicted one.
     pub horizon: usize,
     /// Which rows up to the horizon are predicted.
+    #[serde(default)]
     pub outputs: Outputs,
     /// The quantiles that are predicted for each of them, rising; none for a plain prediction.
+    #[serde(default)]
     pub quantiles: Vec<f64>,
     /// Whether past values of the target are the last input.
     pub target_history: bool,
     /// Whether a window may begin in the rows of the split before that of the rows it predicts.
+    #[serde(default)]
     pub across_splits: bool,
     /// The fitted transform, as `preprocess` wrote it.
     pub transform: Transform,

@@ -50,8 +50,8 @@ impl Forward {
     /// Where there are more than [`PREDICTION_BATCH`] windows, or none.
     pub fn gather(
         &self,
-        windows: &[usize],
-        gather: impl FnOnce(&[usize], Layout) -> Vec<f32>,
+        windows: &[u32],
+        gather: impl FnOnce(&[u32], Layout) -> Vec<f32>,
     ) -> Vec<f32> {
         assert!(windows.len() <= PREDICTION_BATCH, "a batch of {} windows", windows.len());
         let mut batch = windows.to_vec();
@@ -77,8 +77,8 @@ impl Forward {
 
 /// Predicts every window of a split, in their order and as the target was scaled.
 pub(super) fn of_windows(forward: &Forward, windows: &Windows) -> Vec<f32> {
-    let all: Vec<usize> = (0..windows.len()).collect();
-    let predict = |batch: &[usize]| {
+    let all: Vec<u32> = (0..windows.len() as u32).collect();
+    let predict = |batch: &[u32]| {
         let x = forward.gather(batch, |batch, layout| windows.gather(batch, layout));
         forward.predict(x, batch.len())
     };
@@ -193,8 +193,9 @@ impl Forecaster {
         batch: usize,
     ) -> Result<Batch, DataError> {
         let first = batch * PREDICTION_BATCH;
-        let windows: Vec<usize> = (first..cut.len().min(first + PREDICTION_BATCH)).collect();
-        let rows: Vec<u64> = windows.iter().map(|&window| cut.row(window) as u64).collect();
+        let windows = first..cut.len().min(first + PREDICTION_BATCH);
+        let rows: Vec<u64> = windows.clone().map(|window| cut.row(window) as u64).collect();
+        let windows: Vec<u32> = windows.map(|window| window as u32).collect();
         let row = rows.last().map_or(0, |row| *row as usize);
         let rows = UInt64Array::from(rows);
         let spec = self.columns.spec();
@@ -258,8 +259,9 @@ mod tests {
         ];
         for network in networks {
             let forward = Forward::new(&network, sizes, &network.initial(sizes, 7));
-            let value = |window: usize, place: usize| ((window * 37 + place * 11) % 101) as f32;
-            let gather = |windows: &[usize], layout| match layout {
+            let value =
+                |window: u32, place: usize| ((window as usize * 37 + place * 11) % 101) as f32;
+            let gather = |windows: &[u32], layout| match layout {
                 Layout::StepsFirst => (0..7 * windows.len() * 5)
                     .map(|at| {
                         value(windows[at / 5 % windows.len()], at / 5 / windows.len() * 5 + at % 5)
@@ -270,8 +272,8 @@ mod tests {
                 }
             };
             let predict =
-                |windows: &[usize]| forward.predict(forward.gather(windows, gather), windows.len());
-            let all: Vec<usize> = (0..PREDICTION_BATCH).collect();
+                |windows: &[u32]| forward.predict(forward.gather(windows, gather), windows.len());
+            let all: Vec<u32> = (0..PREDICTION_BATCH as u32).collect();
             let whole = predict(&all);
             for range in [0..1, 3..5, 7..24, 100..165, 1..PREDICTION_BATCH] {
                 let part = &whole[range.start * 3..range.end * 3];

@@ -237,7 +237,7 @@ fn step(
     config: &TrainConfig,
     parameters: &[Parameter],
     windows: &Windows,
-    batch: &[usize],
+    batch: &[u32],
     weights: &[f32],
     [epoch, number]: [u64; 2],
     gradient: &mut [f32],
@@ -257,7 +257,7 @@ fn step(
 }
 
 /// Gathers windows as the network reads them.
-fn inputs(network: &Network, windows: &Windows, batch: &[usize], device: &Device) -> Tensor<3> {
+fn inputs(network: &Network, windows: &Windows, batch: &[u32], device: &Device) -> Tensor<3> {
     let (window, layout) = (windows.spec().window, network.layout());
     let shape = match layout {
         Layout::StepsFirst => [window, batch.len(), windows.inputs()],
@@ -281,6 +281,6 @@ pub fn predict(network: &Network, sizes: Sizes, weights: &[f32], windows: &Windo
     predictions
 }
 
-fn all(windows: &Windows) -> Vec<usize> {
-    (0..windows.len()).collect()
+fn all(windows: &Windows) -> Vec<u32> {
+    (0..windows.len() as u32).collect()
 }

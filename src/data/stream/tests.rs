@@ -76,7 +76,7 @@ fn cut(columns: &Columns, raw: &RecordBatch, ends: &[usize]) -> Result<(Found, C
     for &end in ends {
         let cut = cutter.cut(&raw.slice(start, end - start))?;
         for window in 0..cut.len() {
-            let inputs = cut.gather(&[window], Layout::StepsFirst);
+            let inputs = cut.gather(&[window as u32], Layout::StepsFirst);
             found.insert(start + cut.row(window), bits(&inputs));
         }
         start = end;
@@ -93,7 +93,7 @@ fn windows(transform: &Transform, spec: &WindowSpec, raw: &RecordBatch) -> Found
     let windows = Windows::read(&path, spec).unwrap();
     let last = |window: usize| {
         let micros = windows.times()[windows.row(window) - spec.horizon];
-        ((micros / 1_000_000) as usize, bits(&windows.gather(&[window], Layout::StepsFirst)))
+        ((micros / 1_000_000) as usize, bits(&windows.gather(&[window as u32], Layout::StepsFirst)))
     };
     (0..windows.len()).map(last).collect()
 }
