@@ -38,7 +38,7 @@ mod listener;
 mod place;
 pub mod process;
 mod repeats;
-mod signals;
+pub mod signals;
 mod start;
 mod study_end;
 mod study_outputs;
@@ -441,7 +441,8 @@ impl<'r> Run<'r> {
 fn demand(kind: StageKind) -> Demand {
     match kind {
         StageKind::Generate | StageKind::Preprocess => Demand::Idle,
-        StageKind::Train | StageKind::Evaluate | StageKind::Command => Demand::One,
+        StageKind::Train => Demand::Spare,
+        StageKind::Evaluate | StageKind::Command => Demand::One,
         StageKind::Tune => Demand::None,
     }
 }

@@ -108,7 +108,7 @@ pub enum Sampler {
     },
     /// A scrambled Sobol sequence, which covers the space more evenly than random draws.
     QuasiRandom {
-        /// The seed of the scrambling.
+        /// The seed of the draws.
         #[serde(default)]
         seed: u64,
     },

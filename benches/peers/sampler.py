@@ -126,27 +126,39 @@ def tune_stage(function, sampler, seed, options):
     }
 
 
+def seeds(options):
+    return range(options.first_seed, options.first_seed + options.seeds)
+
+
 def run_ours(name, sampler, options):
     """Gives each seed's regret, and the seconds that a trial took."""
+    started = time.monotonic()
+    all_seeds = seeds(options)
+    # The end of a study looks through its whole store, so a store holds a few studies only.
+    parts = [all_seeds[start:start + 20] for start in range(0, len(all_seeds), 20)]
+    regrets = [regret for part in parts for regret in run_studies(name, sampler, part, options)]
+    seconds = time.monotonic() - started
+    return numpy.array(regrets), seconds / (options.seeds * options.trials)
+
+
+def run_studies(name, sampler, part, options):
+    """Runs the studies of some seeds as one pipeline; gives their regrets."""
     function = FUNCTIONS[name]
+    targets = [f"tune{seed}" for seed in part]
     stages = {"objective": base_stage(function)}
-    for seed in range(options.seeds):
-        stages[f"tune{seed}"] = tune_stage(function, sampler, seed, options)
+    for seed, target in zip(part, targets):
+        stages[target] = tune_stage(function, sampler, seed, options)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         root = Path(folder)
         (root / "study.yaml").write_text(json.dumps({"name": "study", "stages": stages}))
-        targets = [f"tune{seed}" for seed in range(options.seeds)]
-        started = time.monotonic()
         command = [options.runner, "run", "study.yaml", *targets, "--format", "json",
                    "--jobs", str(options.jobs)]
         with open(root / "log", "wb") as log:
             done = subprocess.run(command, cwd=root, stdout=log, stderr=subprocess.STDOUT)
-        seconds = time.monotonic() - started
         if done.returncode != 0:
             raise SystemExit((root / "log").read_text()[-2000:])
-        regrets = [table_regret(root / f"artifacts/study/{target}/trials.parquet", function, options)
-                   for target in targets]
-    return numpy.array(regrets), seconds / (options.seeds * options.trials)
+        return [table_regret(root / f"artifacts/study/{target}/trials.parquet", function, options)
+                for target in targets]
 
 
 def table_regret(path, function, options):
@@ -193,7 +205,7 @@ def optuna_regret(task):
 
 
 def run_optuna(name, options, kind="default"):
-    tasks = [(name, seed, options.trials, kind) for seed in range(options.seeds)]
+    tasks = [(name, seed, options.trials, kind) for seed in seeds(options)]
     with multiprocessing.Pool(options.jobs) as pool:
         results = pool.map(optuna_regret, tasks, chunksize=4)
     regrets, seconds = map(numpy.array, zip(*results))
@@ -212,6 +224,7 @@ def main():
     root = Path(__file__).resolve().parents[2]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=200)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--parallel", type=int, default=1, help="`parallel` of our studies")
     parser.add_argument("--jobs", type=int, default=2)

@@ -47,8 +47,10 @@ impl Run<'_> {
         let idle = self.studies.iter().filter(|(_, run)| run.open == 0);
         let idle: Vec<TaskId> = idle.map(|(id, _)| *id).collect();
         for id in idle {
-            self.studies.remove(&id);
-            self.finish_stage(id, Outcome::Cancelled, &BTreeMap::new(), None);
+            // The end of one may have brought that of the others.
+            if self.studies.remove(&id).is_some() {
+                self.finish_stage(id, Outcome::Cancelled, &BTreeMap::new(), None);
+            }
         }
     }
 

@@ -213,6 +213,7 @@ impl Run<'_> {
             let failure = Failure::new(format!("it reported no `{metric}`")).help(help);
             Some(failure.deterministic())
         });
+        let failure = failure.or_else(|| tune::curve_failure(params, &entry.curve));
         match failure {
             None => {
                 let end = Ended::Complete(entry.metrics.clone(), entry.curve.clone());

@@ -11,17 +11,21 @@ use arrow::datatypes::{DataType, Field, Schema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Failure, Finished, InputSpec, OutputSpec, ParamIssue, Progress, Stop};
+use super::{Context, Failure, Finished, InputSpec, OutputSpec, Progress, Stop};
 use crate::data::table;
 use crate::data::transform::Transform;
 use crate::data::window::{WindowSpec, Windows};
 use crate::model::checkpoint;
 use crate::model::file::Model;
+use crate::model::team;
 use crate::model::trainer::{self, Ended, Epoch, Listener, State, TrainConfig};
-use crate::model::{EarlyStopping, Loss, Network, Optimizer, Schedule};
+use crate::model::{EarlyStopping, Loss, Network, Optimizer, Outputs, Schedule};
 
-/// The version of the kind's results. 1: the first.
-pub const VERSION: u32 = 1;
+mod check;
+mod work;
+
+/// The version of the kind's results. 1: the first. 2: recurrent layers add up in another order.
+pub const VERSION: u32 = 2;
 
 /// The inputs of a `train` stage.
 pub const INPUTS: &[InputSpec] = &[InputSpec {
@@ -48,9 +52,16 @@ pub struct Params {
     #[serde(default)]
     #[schemars(range(min = 0, max = 100_000))]
     pub horizon: usize,
+    /// Which rows a window predicts, up to `horizon` rows after its last.
+    #[serde(default)]
+    pub outputs: Outputs,
     /// Whether past values of the target are features; they end one row before the predicted row.
     #[serde(default = "yes")]
     pub target_history: bool,
+    /// Whether windows of the validation rows may begin in the train rows, and those of the test
+    /// rows in the validation rows. What is predicted always lies in the split itself.
+    #[serde(default)]
+    pub across_splits: bool,
     /// The network.
     pub network: Network,
     /// The optimizer of the weights.
@@ -65,6 +76,10 @@ pub struct Params {
     /// What is minimised.
     #[serde(default)]
     pub loss: Loss,
+    /// The quantiles to predict under `loss: quantile`, rising, such as `[0.1, 0.5, 0.9]`.
+    #[serde(default)]
+    #[schemars(inner(range(min = 0.0, max = 1.0)))]
+    pub quantiles: Vec<f64>,
     /// The largest norm of a step's gradient; a longer one is scaled down to it.
     #[serde(default)]
     #[schemars(range(min = 1e-12))]
@@ -102,52 +117,6 @@ fn default_epochs() -> u64 {
 }
 
 impl Params {
-    /// Finds the mistakes that a field's type and range cannot express.
-    pub fn check(&self) -> Vec<ParamIssue> {
-        let mut issues = Vec::new();
-        if self.features.as_ref().is_some_and(|features| features.contains(&self.target)) {
-            let message = format!("the target `{}` cannot be one of its own features", self.target);
-            let help = "leave it out; `target_history: true` gives its past values";
-            issues.push(ParamIssue::new("features", message, help));
-        }
-        if self.features.as_ref().is_some_and(Vec::is_empty) && !self.target_history {
-            let message = "there are no features, so there is nothing to learn from";
-            let help = "name some, leave `features` out for all, or set `target_history: true`";
-            issues.push(ParamIssue::new("features", message, help));
-        }
-        if self.warmup_epochs >= self.epochs {
-            let message = format!(
-                "a warm-up of {} epochs never ends in a training of {}",
-                self.warmup_epochs, self.epochs
-            );
-            issues.push(ParamIssue::new("warmup_epochs", message, "make it less than `epochs`"));
-        }
-        issues.extend(self.check_schedule());
-        issues
-    }
-
-    /// A factor of 1 changes nothing, and one of 0 ends all learning.
-    fn check_schedule(&self) -> Option<ParamIssue> {
-        let (Schedule::Step { factor, .. }
-        | Schedule::Exponential { factor }
-        | Schedule::ReduceOnPlateau { factor, .. }) = self.schedule
-        else {
-            return None;
-        };
-        let inside = factor > 0.0 && factor < 1.0;
-        let message = format!("the factor {factor} does not lower the learning rate step by step");
-        let help = "give one above 0 and below 1, such as 0.5";
-        (!inside).then(|| ParamIssue::new("schedule.factor", message, help))
-    }
-
-    /// Guesses how long training takes: the products of weights and steps.
-    pub(super) fn work(&self) -> u64 {
-        let Network::Lstm { units, .. } = &self.network;
-        let inputs = std::iter::once(&0).chain(units);
-        let weights: usize = units.iter().zip(inputs).map(|(own, below)| own * (below + own)).sum();
-        (weights as u64).saturating_mul(self.window as u64).saturating_mul(self.epochs)
-    }
-
     /// Gives the model, the curve of its training, and its metrics.
     pub fn outputs(&self) -> Vec<OutputSpec> {
         vec![
@@ -165,6 +134,7 @@ impl Params {
             features: self.features.clone(),
             window: self.window,
             horizon: self.horizon,
+            steps: self.outputs.steps(self.horizon),
             target_history: self.target_history,
         }
     }
@@ -176,6 +146,7 @@ impl Params {
             schedule: self.schedule.clone(),
             warmup_epochs: self.warmup_epochs,
             loss: self.loss,
+            quantiles: self.quantiles.clone(),
             gradient_clip: self.gradient_clip,
             early_stopping: self.early_stopping.clone(),
             batch_size: self.batch_size,
@@ -198,17 +169,19 @@ pub fn run(params: &Params, context: &Context<'_>) -> Result<Finished, Stop> {
     // What is predicted must be a number that can be turned back into its own units.
     transform.number(&params.target)?;
     let spec = params.window_spec(&transform);
-    let windows = read(context.input("data.train")?, "train", &spec)?;
-    let validation = read(context.input("data.validation")?, "validation", &spec)?;
+    let train = context.input("data.train")?;
+    let windows = read(None, train, "train", &spec)?;
+    let before = params.across_splits.then_some(train);
+    let validation = read(before, context.input("data.validation")?, "validation", &spec)?;
     let config = params.config();
     let key = key(&config, &windows, &validation);
     let mut reporter = Reporter { context, key: &key, epochs: params.epochs };
     let state = match checkpoint::load(context.checkpoint, &key) {
         Ok(Some(state)) => state,
-        Ok(None) => State::new(&config, windows.inputs()),
+        Ok(None) => State::new(&config, config.sizes(&windows)),
         Err(error) => {
             context.progress.warn(format!("{error}; training begins anew"));
-            State::new(&config, windows.inputs())
+            State::new(&config, config.sizes(&windows))
         }
     };
     if !state.curve.is_empty() {
@@ -220,11 +193,19 @@ pub fn run(params: &Params, context: &Context<'_>) -> Result<Finished, Stop> {
     if let ControlFlow::Break(stop) = reporter.tick(state.curve.len() as u64 + 1) {
         return Err(stop);
     }
-    let state = trainer::train(&config, &windows, &validation, state, &mut reporter)
-        .map_err(|ended| stop(ended, params))?;
+    let train = || trainer::train(&config, &windows, &validation, state, &mut reporter);
+    let state = team::with(context.threads, train).map_err(|ended| stop(ended, params))?;
     let (epoch, weights) = state.result(params.early_stopping.as_ref());
     let metrics = metrics(&state, epoch);
-    let model = Model::new(&params.network, &windows, transform, weights.to_vec());
+    let mut model = Model::new(
+        &params.network,
+        &windows,
+        params.outputs,
+        &params.quantiles,
+        transform,
+        weights.to_vec(),
+    );
+    model.card.across_splits = params.across_splits;
     let write = |error: &dyn std::fmt::Display| Failure::new(error.to_string());
     model.save(&context.outputs.join("model.safetensors")).map_err(|error| write(&error))?;
     write_history(&context.outputs.join("history.parquet"), &state.curve)?;
@@ -281,14 +262,23 @@ impl Listener<Stop> for Reporter<'_> {
     }
 }
 
-fn read(path: &Path, split: &str, spec: &WindowSpec) -> Result<Windows, Stop> {
-    let windows = Windows::read(path, spec)?;
+fn read(
+    before: Option<&Path>,
+    path: &Path,
+    split: &str,
+    spec: &WindowSpec,
+) -> Result<Windows, Stop> {
+    let windows = match before {
+        Some(before) => Windows::read_after(before, path, spec)?,
+        None => Windows::read(path, spec)?,
+    };
     if windows.is_empty() {
         let rows = spec.window + spec.horizon;
         let message = format!("no series of the {split} rows is long enough for a window");
         let help = format!(
             "a series needs {rows} rows and one more for the target's history: lower `window` or \
-             `horizon`, or give the split more rows"
+             `horizon`, give the split more rows, or let its windows begin in the split before by \
+             `across_splits: true`"
         );
         return Err(Failure::new(message).help(help).deterministic().into());
     }

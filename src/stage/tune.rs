@@ -7,11 +7,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{OutputSpec, ParamIssue};
+use super::{Failure, OutputSpec, ParamIssue};
 use crate::study::space::{Domain, Param, Space};
 use crate::study::{
-    Objective, Point, Pruner, Sampler, SearchParam, Steps, Study, StudyConfig, check_sampler,
-    check_space,
+    Curve, Objective, Point, Pruner, Sampler, SearchParam, Steps, Study, StudyConfig,
+    check_sampler, check_space,
 };
 use crate::suggest;
 
@@ -27,8 +27,9 @@ pub use outputs::{RepeatRecord, Results, TrialRecord, write_outputs};
 pub use repeats::{repeat_params, repeat_seed};
 pub use shape::trial_params;
 
-/// The version of the kind's results. 1: the first. 2: importance and plots beside the trials.
-pub const VERSION: u32 = 2;
+/// The version of the kind's results. 1: the first. 2: which parameters TPE draws together hangs on the
+/// trials that have ended. 3: importance and plots beside the trials.
+pub const VERSION: u32 = 3;
 
 /// The params of a `tune` stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -190,6 +191,28 @@ pub fn study(params: &Params, base: &super::Params) -> Study {
         first: base_point(base, &params.search),
         steps: steps(base),
     })
+}
+
+/// Finds that the pruner has nothing to judge a whole trial by, which only its curve can show where
+/// the base is a program.
+pub fn curve_failure(params: &Params, curve: &Curve) -> Option<Failure> {
+    let metric = params.objective.as_ref()?.metric();
+    let names: BTreeSet<&String> =
+        curve.points.iter().flat_map(|point| point.metrics.keys()).collect();
+    if params.pruner == Pruner::None || names.iter().any(|name| *name == metric) {
+        return None;
+    }
+    let message = format!("its curve has no `{metric}`, by which the pruner judges it");
+    let help = if names.is_empty() {
+        format!(
+            "let it append lines such as {{\"step\": 1, \"{metric}\": 0.5}} to the file that \
+             `RUNNER_METRICS` names, or leave out `pruner`"
+        )
+    } else {
+        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        format!("its curve has {}", names.join(", "))
+    };
+    Some(Failure::new(message).help(help).deterministic())
 }
 
 /// Says how many steps a trial has, where the base does.

@@ -134,7 +134,7 @@ impl<'a> Groups<'a> {
             let has = |one: &&Seen<'_>| {
                 one.standing == Standing::Pending || one.point.contains_key(&param.path)
             };
-            ended.clone().all(|one| has(one))
+            ended.clone().all(has)
         });
         shared
     }
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
     use crate::study::SearchParam;
 
-    /// What `benches/peers/tpe_record.py` recorded of Optuna 5.
+    /// What `benches/peers/optuna_record.py` recorded of Optuna 5.
     #[derive(Deserialize)]
     struct Record {
         histories: Vec<History>,

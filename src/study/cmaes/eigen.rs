@@ -51,10 +51,9 @@ fn rotate(matrix: &mut Matrix, vectors: &mut Matrix, p: usize, q: usize) {
         (row[p], row[q]) = (cosine * at_p - sine * at_q, sine * at_p + cosine * at_q);
     };
     matrix.iter_mut().for_each(turn);
-    for column in 0..matrix.len() {
-        let (at_p, at_q) = (matrix[p][column], matrix[q][column]);
-        matrix[p][column] = cosine * at_p - sine * at_q;
-        matrix[q][column] = sine * at_p + cosine * at_q;
+    let (above, below) = matrix.split_at_mut(q);
+    for (p, q) in above[p].iter_mut().zip(&mut below[0]) {
+        (*p, *q) = (cosine * *p - sine * *q, sine * *p + cosine * *q);
     }
     (matrix[p][q], matrix[q][p]) = (0.0, 0.0);
     vectors.iter_mut().for_each(turn);

@@ -140,13 +140,12 @@ fn a_matrix_is_the_product_of_its_parts() {
     let mut generator = generator(4, "test", &[]);
     for count in [1, 2, 5, 12] {
         let mut matrix = eigen::identity(count);
-        for row in 0..count {
-            for column in 0..=row {
-                // Of very different sizes, as those of a covariance are.
-                let size = 10_f64.powi(-((row + column) as i32));
-                let value = (generator.random::<f64>() - 0.5) * size;
-                (matrix[row][column], matrix[column][row]) = (value, value);
-            }
+        let pairs = (0..count).flat_map(|row| (0..=row).map(move |column| (row, column)));
+        for (row, column) in pairs {
+            // Of very different sizes, as those of a covariance are.
+            let size = 10_f64.powi(-((row + column) as i32));
+            let value = (generator.random::<f64>() - 0.5) * size;
+            (matrix[row][column], matrix[column][row]) = (value, value);
         }
         let (values, vectors) = eigen::decomposed(matrix.clone());
         for row in 0..count {

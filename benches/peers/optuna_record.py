@@ -1,10 +1,11 @@
-"""Records what Optuna 5's default sampler makes of some histories: tests/data/tpe.json.
+"""Records what Optuna 5 makes of some histories, for unit tests to compare with.
 
-For each history, Optuna's own code chooses a next point; its acquisition values (log l - log g) are kept
+tests/data/pruners.json: at which step Optuna's pruners stop each of some trials in a row.
+tests/data/tpe.json: what its default sampler makes of histories. For each, Optuna's own code chooses a next point; its acquisition values (log l - log g) are kept
 for its candidates and for points from all over the space, each time that it draws some parameters
 together. A unit test compares ours with them.
 
-    python benches/peers/tpe_record.py
+    python benches/peers/optuna_record.py
 
 needs optuna (5 or later). Two things to know: a failed trial of ours counts as the worst, which Optuna
 calls infeasible (it looks past trials that it calls failed), and numpy sorts equal values in an order
@@ -158,6 +159,45 @@ def record(trials, names, direction, rng):
     return draws
 
 
+# Name of ours, Optuna's own, direction.
+PRUNERS = [
+    ({"kind": "asha"}, optuna.pruners.SuccessiveHalvingPruner(min_resource=1), "minimize"),
+    ({"kind": "asha", "min_resource": 2, "reduction": 3},
+     optuna.pruners.SuccessiveHalvingPruner(min_resource=2, reduction_factor=3), "maximize"),
+    ({"kind": "median"}, optuna.pruners.MedianPruner(), "minimize"),
+    ({"kind": "median", "startup": 2, "warmup": 4},
+     optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=4), "maximize"),
+]
+
+
+def record_pruner(ours, pruner, direction, rng):
+    study = optuna.create_study(direction=direction, pruner=pruner)
+    curves, stops = [], []
+    for _ in range(40):
+        end, speed = rng.normal(), rng.random()
+        # One decimal, so that values repeat.
+        curve = [round(end + 3 * speed ** step + 0.3 * rng.normal(), 1) for step in range(1, 13)]
+        trial, stop = study.ask(), None
+        for step, value in enumerate(curve, 1):
+            trial.report(value, step)
+            if trial.should_prune():
+                stop = step
+                break
+        state = TrialState.COMPLETE if stop is None else TrialState.PRUNED
+        study.tell(trial, curve[-1] if stop is None else None, state=state)
+        curves.append(curve)
+        stops.append(stop)
+    return {"pruner": ours, "direction": direction, "curves": curves, "stops": stops}
+
+
+def write(name, key, records):
+    path = Path(__file__).resolve().parents[2] / "tests/data" / name
+    path.parent.mkdir(exist_ok=True)
+    lines = ",\n".join(json.dumps(record, separators=(",", ":")) for record in records)
+    path.write_text(f'{{"optuna":"{optuna.__version__}","{key}":[\n{lines}\n]}}\n')
+    print(f"{name}: {path.stat().st_size} bytes")
+
+
 def main():
     warnings.simplefilter("ignore")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -175,11 +215,10 @@ def main():
         space = {name: DOMAINS[name] for name in names}
         histories.append({"name": name, "direction": direction, "space": space,
                           "trials": trials, "draws": draws})
-    path = Path(__file__).resolve().parents[2] / "tests/data/tpe.json"
-    path.parent.mkdir(exist_ok=True)
-    lines = ",\n".join(json.dumps(history, separators=(",", ":")) for history in histories)
-    path.write_text(f'{{"optuna":"{optuna.__version__}","histories":[\n{lines}\n]}}\n')
-    print(f"{path}: {path.stat().st_size} bytes; a stable sort moves a value by at most {moved:.3g}")
+    write("tpe.json", "histories", histories)
+    print(f"a stable sort moves an acquisition value by at most {moved:.3g}")
+    rng = numpy.random.default_rng(9)
+    write("pruners.json", "pruners", [record_pruner(*pruner, rng) for pruner in PRUNERS])
 
 
 if __name__ == "__main__":
