@@ -27,9 +27,9 @@ pub use outputs::{RepeatRecord, Results, TrialRecord, write_outputs};
 pub use repeats::{repeat_params, repeat_seed};
 pub use shape::trial_params;
 
-/// The version of the kind's results. 1: the first. 2: importance and plots beside the trials; which
-/// parameters TPE draws together hangs on the trials that have ended.
-pub const VERSION: u32 = 2;
+/// The version of the kind's results. 1: the first. 2: which parameters TPE draws together hangs on the
+/// trials that have ended. 3: importance and plots beside the trials.
+pub const VERSION: u32 = 3;
 
 /// The params of a `tune` stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -196,7 +196,7 @@ pub fn study(params: &Params, base: &super::Params) -> Study {
 /// Finds that the pruner has nothing to judge a whole trial by, which only its curve can show where
 /// the base is a program.
 pub fn curve_failure(params: &Params, curve: &Curve) -> Option<Failure> {
-    let metric = params.all_objectives().next()?.metric();
+    let metric = params.objective.as_ref()?.metric();
     let names: BTreeSet<&String> =
         curve.points.iter().flat_map(|point| point.metrics.keys()).collect();
     if params.pruner == Pruner::None || names.iter().any(|name| *name == metric) {
