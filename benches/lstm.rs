@@ -10,7 +10,7 @@ use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
 use runner::data::window::{WindowSpec, Windows};
 use runner::data::{TimeColumn, TimeUnit, table};
 use runner::model::trainer::{self, Listener, State, TrainConfig};
-use runner::model::{Loss, Network, Optimizer, Schedule};
+use runner::model::{Loss, Network, Optimizer, Schedule, Sizes};
 
 const BATCH: usize = 32;
 const STEPS: usize = 100;
@@ -31,10 +31,11 @@ fn main() {
                 "units {units:?}, {window:>2} steps: {alone:.3} ms alone, {beside:.3} ms beside another"
             );
         }
-        let network = Network::Lstm { units: vec![64, 64], dropout: 0.0 };
-        let weights = network.initial(train.inputs(), 7);
+        let network = Network::Lstm { units: vec![64, 64], dropout: 0.0, bidirectional: false };
+        let sizes = Sizes { window, inputs: train.inputs(), outputs: 1 };
+        let weights = network.initial(sizes, 7);
         let started = Instant::now();
-        let predictions = trainer::predict(&network, &weights, &train).len() as f64;
+        let predictions = trainer::predict(&network, sizes, &weights, &train).len() as f64;
         let time = 1e6 * started.elapsed().as_secs_f64() / predictions;
         println!("a prediction of units [64, 64], {window:>2} steps: {time:.2} microseconds");
     }
@@ -43,11 +44,12 @@ fn main() {
 /// Gives the median time of a step, in milliseconds.
 fn measure(units: &[usize], train: &Windows, validation: &Windows) -> f64 {
     let config = TrainConfig {
-        network: Network::Lstm { units: units.to_vec(), dropout: 0.2 },
+        network: Network::Lstm { units: units.to_vec(), dropout: 0.2, bidirectional: false },
         optimizer: Optimizer::default(),
         schedule: Schedule::default(),
         warmup_epochs: 0,
         loss: Loss::Mse,
+        quantiles: Vec::new(),
         gradient_clip: None,
         early_stopping: None,
         batch_size: BATCH,
@@ -55,7 +57,7 @@ fn measure(units: &[usize], train: &Windows, validation: &Windows) -> f64 {
         seed: 7,
     };
     let mut watch = Watch { started: Instant::now(), steps: Vec::new() };
-    let state = State::new(&config, train.inputs());
+    let state = State::new(&config, config.sizes(train));
     let ended = trainer::train::<()>(&config, train, validation, state, &mut watch);
     ended.expect("a training to its end");
     // The first epoch warms up.
@@ -84,6 +86,7 @@ fn windows(path: &Path, window: usize, count: usize) -> Windows {
         features: None,
         window,
         horizon: 0,
+        steps: 1,
         target_history: true,
     };
     Windows::read(path, &spec).expect("the table just written")

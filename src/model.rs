@@ -1,4 +1,5 @@
-//! Networks, the LSTM operation, the trainer, learning-rate schedules, metrics, checkpoints.
+//! Networks, the operations of recurrent layers, the trainer, learning-rate schedules, metrics,
+//! checkpoints.
 //!
 //! Knows nothing of stages, the store or runs: `train` takes arrays and a config, reports each
 //! epoch to a closure, and gives weights.
@@ -10,6 +11,7 @@ pub mod baseline;
 pub mod checkpoint;
 mod dropout;
 pub mod file;
+pub mod gru;
 mod loss;
 pub mod lstm;
 pub mod metrics;
@@ -18,12 +20,40 @@ pub mod optimizer;
 pub mod rate;
 pub mod trainer;
 
+pub use network::Sizes;
+
 /// The shape of a network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Network {
     /// Long short-term memory layers, dropout after each, and a dense output.
     Lstm {
+        /// The units of each layer, first to last; of each direction of a bidirectional one.
+        #[schemars(length(min = 1), inner(range(min = 1, max = 4096)))]
+        units: Vec<usize>,
+        /// The share of a layer's outputs that is dropped in training.
+        #[serde(default)]
+        #[schemars(range(min = 0.0, max = 0.95))]
+        dropout: f64,
+        /// Whether each layer reads the window backward too, its outputs beside the forward ones.
+        #[serde(default)]
+        bidirectional: bool,
+    },
+    /// Gated recurrent units (Keras's, `reset_after`), dropout after each, and a dense output.
+    Gru {
+        /// The units of each layer, first to last; of each direction of a bidirectional one.
+        #[schemars(length(min = 1), inner(range(min = 1, max = 4096)))]
+        units: Vec<usize>,
+        /// The share of a layer's outputs that is dropped in training.
+        #[serde(default)]
+        #[schemars(range(min = 0.0, max = 0.95))]
+        dropout: f64,
+        /// Whether each layer reads the window backward too, its outputs beside the forward ones.
+        #[serde(default)]
+        bidirectional: bool,
+    },
+    /// Dense layers with ReLU over the whole window, dropout after each, and a dense output.
+    Mlp {
         /// The units of each layer, first to last.
         #[schemars(length(min = 1), inner(range(min = 1, max = 4096)))]
         units: Vec<usize>,
@@ -32,6 +62,20 @@ pub enum Network {
         #[schemars(range(min = 0.0, max = 0.95))]
         dropout: f64,
     },
+    /// A linear layer for the window's moving average and one for the rest (Zeng et al. 2023).
+    Dlinear {
+        /// The rows of the moving average, an odd number.
+        #[serde(default = "default_average")]
+        #[schemars(range(min = 1, max = 100_001))]
+        average: usize,
+    },
+    /// A linear layer over the window less the target's last known value, to which that value is
+    /// added again (Zeng et al. 2023); it needs `target_history`.
+    Nlinear {},
+}
+
+fn default_average() -> usize {
+    25
 }
 
 /// The optimizer of the weights.
@@ -162,6 +206,30 @@ pub enum Loss {
     Mae,
     /// Squared below 1 and absolute above (Huber 1964).
     Huber,
+    /// The pinball loss of each of `quantiles`, of which the network predicts every one (Koenker
+    /// and Bassett 1978).
+    Quantile,
+}
+
+/// Which rows one window predicts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outputs {
+    /// The row that is `horizon` rows after the window's last.
+    #[default]
+    Point,
+    /// Every row from the first after the window to that one.
+    Path,
+}
+
+impl Outputs {
+    /// Gives how many rows a window predicts.
+    pub fn steps(self, horizon: usize) -> usize {
+        match self {
+            Outputs::Point => 1,
+            Outputs::Path => horizon,
+        }
+    }
 }
 
 /// When training ends before its last epoch.

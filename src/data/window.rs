@@ -1,7 +1,8 @@
 //! Windows over a preprocessed table: what a network sees of the past of each row it predicts.
 //!
 //! A window is `window` rows of one series in order of time. Its *predicted row* is its own last
-//! row where `horizon` is 0, and else the row `horizon` rows after its last. The features beside a
+//! row where `horizon` is 0, and else the row `horizon` rows after its last; with more `steps` than
+//! one, so many rows up to that one are predicted. The features beside a
 //! row of the window are that row's own columns, never the target; with `target_history` one more
 //! is the newest value of the target that may be known there. It ends before the predicted row:
 //!
@@ -20,6 +21,7 @@
 //! would cross the end of its series is not made.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
@@ -41,10 +43,22 @@ pub struct WindowSpec {
     pub features: Option<Vec<String>>,
     /// Rows of a window.
     pub window: usize,
-    /// Rows from the window's last row to the predicted one.
+    /// Rows from the window's last row to the last predicted one.
     pub horizon: usize,
+    /// How many rows are predicted, the last of which is the horizon's: 1, or as many as the
+    /// horizon where all up to it are.
+    pub steps: usize,
     /// Whether past values of the target are one more feature, the last.
     pub target_history: bool,
+}
+
+/// How gathered windows lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// `[window, windows, inputs]`: the rows of one step lie together, as recurrent layers read.
+    StepsFirst,
+    /// `[windows, window, inputs]`: the rows of one window lie together.
+    WindowsFirst,
 }
 
 /// The windows of one split, over rows held once in `f32`.
@@ -112,9 +126,20 @@ impl Windows {
         self.starts.is_empty()
     }
 
-    /// Gives the predicted row of a window, by its place among the rows in order.
+    /// Gives the last predicted row of a window, by its place among the rows in order.
     pub fn row(&self, window: usize) -> usize {
-        self.starts[window] + self.spec.window - 1 + self.spec.horizon
+        self.last_row(window) + self.spec.horizon
+    }
+
+    /// Gives the last row that a window sees, by its place among the rows in order.
+    pub fn last_row(&self, window: usize) -> usize {
+        self.starts[window] + self.spec.window - 1
+    }
+
+    /// Gives the predicted rows of a window, by their places among the rows in order.
+    pub fn predicted_rows(&self, window: usize) -> Range<usize> {
+        let end = self.row(window) + 1;
+        end - self.spec.steps..end
     }
 
     /// Gives the series of a window's predicted row.
@@ -127,9 +152,9 @@ impl Windows {
         self.times[self.row(window)]
     }
 
-    /// Gives the target of a window's predicted row.
-    pub fn actual(&self, window: usize) -> f32 {
-        self.target[self.row(window)]
+    /// Gives the targets of a window's predicted rows.
+    pub fn actual(&self, window: usize) -> &[f32] {
+        &self.target[self.predicted_rows(window)]
     }
 
     /// Gives the targets of all rows, ordered by series and time.
@@ -152,20 +177,32 @@ impl Windows {
         &self.rows[row * self.inputs..][..self.inputs]
     }
 
-    /// Gathers windows as `[window, windows.len(), inputs]`: the step comes first.
-    pub fn gather(&self, windows: &[usize]) -> Vec<f32> {
+    /// Gathers windows side by side.
+    pub fn gather(&self, windows: &[usize], layout: Layout) -> Vec<f32> {
         let mut values = Vec::with_capacity(self.spec.window * windows.len() * self.inputs);
-        for step in 0..self.spec.window {
-            for &window in windows {
-                values.extend_from_slice(self.inputs_of_row(self.starts[window] + step));
+        match layout {
+            Layout::StepsFirst => {
+                for step in 0..self.spec.window {
+                    for &window in windows {
+                        values.extend_from_slice(self.inputs_of_row(self.starts[window] + step));
+                    }
+                }
+            }
+            Layout::WindowsFirst => {
+                let length = self.spec.window * self.inputs;
+                for &window in windows {
+                    values.extend_from_slice(
+                        &self.rows[self.starts[window] * self.inputs..][..length],
+                    );
+                }
             }
         }
         values
     }
 
-    /// Gathers the targets of windows' predicted rows.
+    /// Gathers the targets of windows' predicted rows as `[windows.len(), steps]`.
     pub fn gather_actual(&self, windows: &[usize]) -> Vec<f32> {
-        windows.iter().map(|&window| self.actual(window)).collect()
+        windows.iter().flat_map(|&window| self.actual(window)).copied().collect()
     }
 }
 

@@ -12,8 +12,9 @@ use crate::random::generator;
 /// The masks of one training step, each to multiply a layer's output with.
 #[derive(Debug)]
 pub struct Masks {
-    /// For each layer `[steps, batch, units]`, of one step for the last: `1 / (1 - rate)` where a
-    /// value is kept (so that the expectation stays), else 0. Empty where nothing is dropped.
+    /// For each layer `[steps, batch, width]`, of one step for the last and for dense ones:
+    /// `1 / (1 - rate)` where a value is kept (so that the expectation stays), else 0. Empty where
+    /// nothing is dropped.
     pub layers: Vec<Tensor<3>>,
 }
 
@@ -26,16 +27,26 @@ impl Masks {
         [steps, rows]: [usize; 2],
         device: &Device,
     ) -> Masks {
-        let Network::Lstm { units, dropout } = network;
-        if *dropout == 0.0 {
+        let (units, dropout, directions, is_recurrent) = match network {
+            Network::Lstm { units, dropout, bidirectional }
+            | Network::Gru { units, dropout, bidirectional } => {
+                (units, *dropout, 1 + usize::from(*bidirectional), true)
+            }
+            Network::Mlp { units, dropout } => (units, *dropout, 1, false),
+            Network::Dlinear { .. } | Network::Nlinear {} => {
+                return Masks { layers: Vec::new() };
+            }
+        };
+        if dropout == 0.0 {
             return Masks { layers: Vec::new() };
         }
-        let mask = |(layer, &width): (usize, &usize)| {
-            let steps = if layer + 1 == units.len() { 1 } else { steps };
+        let mask = |(layer, units_of_layer): (usize, &usize)| {
+            let width = directions * units_of_layer;
+            let steps = if is_recurrent && layer + 1 < units.len() { steps } else { 1 };
             let mut generator = generator(seed, "dropout", &[epoch, batch, layer as u64]);
             let mut bytes = vec![0; 2 * steps * rows * width];
             generator.fill_bytes(&mut bytes);
-            let values = kept(&bytes, *dropout);
+            let values = kept(&bytes, dropout);
             Tensor::from_data(TensorData::new(values, [steps, rows, width]), device)
         };
         Masks { layers: units.iter().enumerate().map(mask).collect() }
@@ -63,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_mask_keeps_the_expectation_and_depends_on_epoch_and_batch() {
-        let network = Network::Lstm { units: vec![40, 30], dropout: 0.2 };
+        let network = Network::Lstm { units: vec![40, 30], dropout: 0.2, bidirectional: false };
         let draw = |epoch, batch| -> Vec<Vec<f32>> {
             Masks::draw(&network, 7, [epoch, batch], [24, 32], &Device::flex())
                 .layers

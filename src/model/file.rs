@@ -11,8 +11,8 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Network;
 use super::trainer;
+use super::{Network, Outputs, Sizes};
 use crate::data::transform::Transform;
 use crate::data::window::{WindowSpec, Windows};
 
@@ -44,10 +44,16 @@ pub struct Card {
     pub target: String,
     /// Rows that a prediction sees.
     pub window: usize,
-    /// Rows from the window's last row to the predicted one.
+    /// Rows from the window's last row to the last predicted one.
     pub horizon: usize,
+    /// Which rows up to the horizon are predicted.
+    pub outputs: Outputs,
+    /// The quantiles that are predicted for each of them, rising; none for a plain prediction.
+    pub quantiles: Vec<f64>,
     /// Whether past values of the target are the last input.
     pub target_history: bool,
+    /// Whether a window may begin in the rows of the split before that of the rows it predicts.
+    pub across_splits: bool,
     /// The fitted transform, as `preprocess` wrote it.
     pub transform: Transform,
 }
@@ -83,11 +89,29 @@ pub enum ModelError {
     },
 }
 
+impl Card {
+    /// Gives how many rows a window predicts.
+    pub fn steps(&self) -> usize {
+        self.outputs.steps(self.horizon)
+    }
+
+    /// Gives the network's sizes.
+    pub fn sizes(&self) -> Sizes {
+        Sizes {
+            window: self.window,
+            inputs: self.features.len() + usize::from(self.target_history),
+            outputs: self.steps() * self.quantiles.len().max(1),
+        }
+    }
+}
+
 impl Model {
     /// Makes a model of windows like `windows`.
     pub fn new(
         network: &Network,
         windows: &Windows,
+        outputs: Outputs,
+        quantiles: &[f64],
         transform: Transform,
         weights: Vec<f32>,
     ) -> Model {
@@ -99,7 +123,10 @@ impl Model {
             target: spec.target.clone(),
             window: spec.window,
             horizon: spec.horizon,
+            outputs,
+            quantiles: quantiles.to_vec(),
             target_history: spec.target_history,
+            across_splits: false,
             transform,
         };
         Model { card, weights }
@@ -114,27 +141,37 @@ impl Model {
             features: Some(self.card.features.clone()),
             window: self.card.window,
             horizon: self.card.horizon,
+            steps: self.card.steps(),
             target_history: self.card.target_history,
         }
     }
 
-    /// Predicts the target of every window, in their order and as it was scaled.
+    /// Predicts the target of every window, in their order and as it was scaled: flat values
+    /// `[windows, steps, quantiles]`, of which the quantiles of a step rise.
     ///
     /// # Errors
     ///
     /// [`ModelError::Windows`] where the windows are not those that the model reads.
     pub fn predict(&self, windows: &Windows) -> Result<Vec<f32>, ModelError> {
         let describe = |features: &[String], spec: &WindowSpec| {
-            let WindowSpec { window, horizon, target_history, .. } = spec;
+            let WindowSpec { window, horizon, steps, target_history, .. } = spec;
             let history = if *target_history { " and the target's past" } else { "" };
-            format!("{window} rows, horizon {horizon}, of {}{history}", features.join(", "))
+            let features = features.join(", ");
+            format!("{window} rows, horizon {horizon}, steps {steps}, of {features}{history}")
         };
         let expected = describe(&self.card.features, &self.window_spec());
         let given = describe(windows.features(), windows.spec());
         if expected != given {
             return Err(ModelError::Windows { expected, given });
         }
-        Ok(trainer::predict(&self.card.network, &self.weights, windows))
+        let card = &self.card;
+        let mut predicted = trainer::predict(&card.network, card.sizes(), &self.weights, windows);
+        // Quantiles that were learnt each for itself may cross.
+        if card.quantiles.len() > 1 {
+            let steps = predicted.chunks_exact_mut(card.quantiles.len());
+            steps.for_each(|quantiles| quantiles.sort_unstable_by(f32::total_cmp));
+        }
+        Ok(predicted)
     }
 
     /// Writes the model to `path`.
@@ -165,13 +202,9 @@ impl Model {
             .map_err(|message| ModelError::Content { path: path.to_owned(), message })
     }
 
-    fn inputs(&self) -> usize {
-        self.card.features.len() + usize::from(self.card.target_history)
-    }
-
     fn to_bytes(&self) -> Vec<u8> {
         let bytes: Vec<u8> = self.weights.iter().flat_map(|value| value.to_le_bytes()).collect();
-        let parameters = self.card.network.parameters(self.inputs());
+        let parameters = self.card.network.parameters(self.card.sizes());
         let views = parameters.iter().map(|parameter| {
             let part = &bytes[4 * parameter.range.start..4 * parameter.range.end];
             let view = TensorView::new(Dtype::F32, parameter.shape.clone(), part);
@@ -199,7 +232,7 @@ impl Model {
         let card: Card = serde_json::from_value(value)
             .map_err(|error| format!("the model's description cannot be read: {error}"))?;
         let mut model = Model { card, weights: Vec::new() };
-        for parameter in model.card.network.parameters(model.inputs()) {
+        for parameter in model.card.network.parameters(model.card.sizes()) {
             let tensor = tensors.tensor(&parameter.name).map_err(|error| error.to_string())?;
             if tensor.dtype() != Dtype::F32 || tensor.shape() != parameter.shape {
                 let name = parameter.name;
@@ -218,14 +251,17 @@ mod tests {
     use crate::data::{Cyclical, Missing, TimeColumn, TimeUnit, Unseen};
 
     fn model() -> Model {
-        let network = Network::Lstm { units: vec![3, 2], dropout: 0.1 };
+        let network = Network::Lstm { units: vec![3, 2], dropout: 0.1, bidirectional: false };
         let card = Card {
             format: FORMAT,
             features: vec!["cpu".to_owned(), "hour_sin".to_owned()],
             target: "time".to_owned(),
             window: 4,
             horizon: 1,
+            outputs: Outputs::Point,
+            quantiles: Vec::new(),
             target_history: true,
+            across_splits: false,
             transform: Transform {
                 version: 1,
                 series: None,
@@ -239,7 +275,7 @@ mod tests {
             },
             network,
         };
-        let weights = card.network.initial(3, 7);
+        let weights = card.network.initial(card.sizes(), 7);
         Model { card, weights }
     }
 
@@ -264,7 +300,7 @@ mod tests {
         assert_eq!(refused(&other.to_bytes()), "the model's format is 9, and not 1");
         let mut other = model();
         other.card.features.push("memory".to_owned());
-        other.weights = other.card.network.initial(4, 7);
+        other.weights = other.card.network.initial(other.card.sizes(), 7);
         let bytes = other.to_bytes();
         let (from, to) = (br#"\"hour_sin\",\"memory\""#, br#"\"hour_sin_and_memory\""#);
         let at = bytes.windows(from.len()).position(|window| window == from).unwrap();

@@ -1,39 +1,68 @@
 //! What training minimises: over burn for its gradient, and over slices for a validation.
 
 use burn::Tensor;
+use burn::backend::TensorData;
+use burn::tensor::activation::relu;
 
 use super::Loss;
 
 impl Loss {
-    /// Gives the mean loss `[1]` of predictions for actual values, both `[batch, 1]`.
-    pub fn of_tensors(self, predicted: Tensor<2>, actual: Tensor<2>) -> Tensor<1> {
-        let error = predicted - actual;
+    /// Gives the mean loss `[1]` of predictions `[batch, steps * quantiles]` for actual values
+    /// `[batch, steps]`; without quantiles there is one prediction a step.
+    pub fn of_tensors(
+        self,
+        predicted: Tensor<2>,
+        actual: Tensor<2>,
+        quantiles: &[f64],
+    ) -> Tensor<1> {
+        let error = || predicted.clone() - actual.clone();
         match self {
-            Loss::Mse => (error.clone() * error).mean(),
-            Loss::Mae => error.abs().mean(),
+            Loss::Mse => {
+                let error = error();
+                (error.clone() * error).mean()
+            }
+            Loss::Mae => error().abs().mean(),
             Loss::Huber => {
                 // With `q = min(|e|, 1)`, `q q / 2 + |e| - q` is `e e / 2` below 1 and
                 // `|e| - 1/2` above.
-                let size = error.abs();
+                let size = error().abs();
                 let inner = size.clone().clamp_max(1.0);
                 (inner.clone() * inner.clone() * 0.5 + size - inner).mean()
             }
+            Loss::Quantile => pinball(predicted, actual, quantiles),
         }
     }
 
-    /// Gives the mean loss of predictions for actual values, summed in `f64` and in order.
-    pub fn of_slices(self, predicted: &[f32], actual: &[f32]) -> f64 {
-        let loss = |(predicted, actual): (&f32, &f32)| {
-            let error = f64::from(*predicted) - f64::from(*actual);
+    /// Gives the mean loss of predictions `[.., quantiles]` for actual values `[..]`, summed in
+    /// `f64` and in order.
+    pub fn of_slices(self, predicted: &[f32], actual: &[f32], quantiles: &[f64]) -> f64 {
+        let width = quantiles.len().max(1);
+        let loss = |(place, predicted): (usize, &f32)| {
+            let error = f64::from(*predicted) - f64::from(actual[place / width]);
             match self {
                 Loss::Mse => error * error,
                 Loss::Mae => error.abs(),
                 Loss::Huber if error.abs() <= 1.0 => error * error / 2.0,
                 Loss::Huber => error.abs() - 0.5,
+                Loss::Quantile => {
+                    let quantile = quantiles[place % width];
+                    f64::max(-quantile * error, (1.0 - quantile) * error)
+                }
             }
         };
-        predicted.iter().zip(actual).map(loss).sum::<f64>() / predicted.len() as f64
+        predicted.iter().enumerate().map(loss).sum::<f64>() / predicted.len() as f64
     }
+}
+
+/// The mean over steps and quantiles `q` of `max(-q e, (1 - q) e)` for errors `e`.
+fn pinball(predicted: Tensor<2>, actual: Tensor<2>, quantiles: &[f64]) -> Tensor<1> {
+    let [batch, steps] = actual.dims();
+    let error = predicted.reshape([batch, steps, quantiles.len()]) - actual.unsqueeze_dim(2);
+    let levels: Vec<f32> = quantiles.iter().map(|quantile| *quantile as f32).collect();
+    let levels = TensorData::new(levels, [1, 1, quantiles.len()]);
+    let levels = Tensor::from_data(levels, &error.device());
+    // It is `max(e, 0) - q e`.
+    (relu(error.clone()) - error * levels).mean()
 }
 
 #[cfg(test)]
@@ -47,11 +76,12 @@ mod tests {
         let (predicted, actual) = ([0.5, 3.0, -1.0, 2.0], [0.0, 0.0, 1.0, 2.0]);
         let expected = [(Loss::Mse, 3.3125), (Loss::Mae, 1.375), (Loss::Huber, 1.03125)];
         for (loss, expected) in expected {
-            assert_eq!(loss.of_slices(&predicted, &actual), expected);
+            assert_eq!(loss.of_slices(&predicted, &actual, &[]), expected);
             let tensor = |values: [f32; 4]| {
                 Tensor::<1>::from_floats(values, &Device::flex()).reshape([4, 1])
             };
-            let given = loss.of_tensors(tensor(predicted), tensor(actual)).into_scalar::<f32>();
+            let given =
+                loss.of_tensors(tensor(predicted), tensor(actual), &[]).into_scalar::<f32>();
             assert!((f64::from(given) - expected).abs() < 1e-6, "{loss:?}: {given}");
         }
     }

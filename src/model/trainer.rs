@@ -17,8 +17,8 @@ use super::dropout::Masks;
 use super::network::{Parameter, Weights};
 use super::optimizer::{Moments, clip};
 use super::rate::{Patience, Rates};
-use super::{EarlyStopping, Loss, Network, Optimizer, Schedule};
-use crate::data::window::Windows;
+use super::{EarlyStopping, Loss, Network, Optimizer, Schedule, Sizes};
+use crate::data::window::{Layout, Windows};
 use crate::random::generator;
 
 /// Windows of one pass when predicting: enough to fill the machine's vectors, few enough that a
@@ -34,6 +34,7 @@ pub struct TrainConfig {
     pub schedule: Schedule,
     pub warmup_epochs: u64,
     pub loss: Loss,
+    pub quantiles: Vec<f64>,
     pub gradient_clip: Option<f64>,
     pub early_stopping: Option<EarlyStopping>,
     pub batch_size: usize,
@@ -88,10 +89,19 @@ pub trait Listener<B> {
     fn epoch(&mut self, state: &State) -> ControlFlow<B>;
 }
 
+impl TrainConfig {
+    /// Gives the sizes of a network that is trained on windows like `windows`.
+    pub fn sizes(&self, windows: &Windows) -> Sizes {
+        let spec = windows.spec();
+        let outputs = spec.steps * self.quantiles.len().max(1);
+        Sizes { window: spec.window, inputs: windows.inputs(), outputs }
+    }
+}
+
 impl State {
     /// Makes the state before the first epoch.
-    pub fn new(config: &TrainConfig, inputs: usize) -> State {
-        let weights = config.network.initial(inputs, config.seed);
+    pub fn new(config: &TrainConfig, sizes: Sizes) -> State {
+        let weights = config.network.initial(sizes, config.seed);
         let moments = Moments::new(weights.len());
         State { best: weights.clone(), weights, moments, curve: Vec::new() }
     }
@@ -142,8 +152,9 @@ pub fn train<B>(
         let epoch = state.curve.len() as u64 + 1;
         let learning_rate = rates.rate(epoch);
         let train_loss = pass(config, windows, &mut state, epoch, learning_rate, listener)?;
-        let predicted = predict(&config.network, &state.weights, validation);
-        let validation_loss = config.loss.of_slices(&predicted, &actual);
+        let predicted =
+            predict(&config.network, config.sizes(validation), &state.weights, validation);
+        let validation_loss = config.loss.of_slices(&predicted, &actual, &config.quantiles);
         if !validation_loss.is_finite() {
             return Err(Ended::NotFinite { epoch, batch: None });
         }
@@ -189,7 +200,7 @@ fn pass<B>(
     rate: f64,
     listener: &mut dyn Listener<B>,
 ) -> Result<f64, Ended<B>> {
-    let parameters = config.network.parameters(windows.inputs());
+    let parameters = config.network.parameters(config.sizes(windows));
     let mut order = all(windows);
     order.shuffle(&mut generator(config.seed, "order of windows", &[epoch]));
     let mut gradient = vec![0.0; state.weights.len()];
@@ -234,25 +245,35 @@ fn step(
     let device = Device::flex().autodiff();
     let (steps, rows) = (windows.spec().window, batch.len());
     let masks = Masks::draw(&config.network, config.seed, [epoch, number], [steps, rows], &device);
-    let x = TensorData::new(windows.gather(batch), [steps, rows, windows.inputs()]);
-    let actual = TensorData::new(windows.gather_actual(batch), [rows, 1]);
-    let weights = Weights::new(parameters, weights, &device);
-    let predicted = weights.forward(Tensor::from_data(x, &device), Some(masks));
-    let loss = config.loss.of_tensors(predicted, Tensor::from_data(actual, &device));
+    let x = inputs(&config.network, windows, batch, &device);
+    let actual = TensorData::new(windows.gather_actual(batch), [rows, windows.spec().steps]);
+    let actual = Tensor::from_data(actual, &device);
+    let weights = Weights::new(&config.network, parameters, weights, &device);
+    let predicted = weights.forward(x, Some(masks));
+    let loss = config.loss.of_tensors(predicted, actual, &config.quantiles);
     let mut gradients = loss.backward();
     weights.take_gradients(&mut gradients, gradient);
     f64::from(loss.inner().into_scalar::<f32>())
 }
 
-/// Predicts the target of every window, in their order, in large batches.
-pub fn predict(network: &Network, weights: &[f32], windows: &Windows) -> Vec<f32> {
+/// Gathers windows as the network reads them.
+fn inputs(network: &Network, windows: &Windows, batch: &[usize], device: &Device) -> Tensor<3> {
+    let (window, layout) = (windows.spec().window, network.layout());
+    let shape = match layout {
+        Layout::StepsFirst => [window, batch.len(), windows.inputs()],
+        Layout::WindowsFirst => [batch.len(), window, windows.inputs()],
+    };
+    Tensor::from_data(TensorData::new(windows.gather(batch, layout), shape), device)
+}
+
+/// Gives the network's outputs for every window, in their order, computed in large batches.
+pub fn predict(network: &Network, sizes: Sizes, weights: &[f32], windows: &Windows) -> Vec<f32> {
     let device = Device::flex();
-    let parameters = network.parameters(windows.inputs());
-    let weights = Weights::new(&parameters, weights, &device);
-    let mut predictions = Vec::with_capacity(windows.len());
+    let parameters = network.parameters(sizes);
+    let weights = Weights::new(network, &parameters, weights, &device);
+    let mut predictions = Vec::with_capacity(windows.len() * sizes.outputs);
     for batch in all(windows).chunks(PREDICTION_BATCH) {
-        let shape = [windows.spec().window, batch.len(), windows.inputs()];
-        let x = Tensor::from_data(TensorData::new(windows.gather(batch), shape), &device);
+        let x = inputs(network, windows, batch, &device);
         let predicted = weights.forward(x, None).into_data();
         // The network's output is f32, as its weights are.
         predictions.extend_from_slice(predicted.as_slice::<f32>().expect("an f32 prediction"));

@@ -254,7 +254,7 @@ fn ridge(
 fn pairs<'a>(windows: &'a Windows, rows: &[usize]) -> Pairs<'a> {
     Pairs {
         inputs: rows.iter().map(|&row| windows.inputs_of_row(row)).collect(),
-        target: (0..windows.len()).map(|window| f64::from(windows.actual(window))).collect(),
+        target: (0..windows.len()).map(|window| f64::from(windows.actual(window)[0])).collect(),
     }
 }
 
@@ -264,7 +264,7 @@ fn scored_rows(windows: &Windows, test: &Rows) -> Vec<usize> {
         let row = windows.row(window);
         // Both are ordered by series and time; scores of the wrong rows would be worse than none.
         assert_eq!(
-            windows.actual(window),
+            windows.actual(window)[0],
             test.scaled[row] as f32,
             "windows and rows are in order"
         );

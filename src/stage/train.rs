@@ -18,7 +18,7 @@ use crate::data::window::{WindowSpec, Windows};
 use crate::model::checkpoint;
 use crate::model::file::Model;
 use crate::model::trainer::{self, Ended, Epoch, Listener, State, TrainConfig};
-use crate::model::{EarlyStopping, Loss, Network, Optimizer, Schedule};
+use crate::model::{EarlyStopping, Loss, Network, Optimizer, Outputs, Schedule};
 
 /// The version of the kind's results. 1: the first.
 pub const VERSION: u32 = 1;
@@ -48,6 +48,9 @@ pub struct Params {
     #[serde(default)]
     #[schemars(range(min = 0, max = 100_000))]
     pub horizon: usize,
+    /// Whether that row alone is predicted, or every row after the window up to it.
+    #[serde(default)]
+    pub outputs: Outputs,
     /// Whether past values of the target are features; they end one row before the predicted row.
     #[serde(default = "yes")]
     pub target_history: bool,
@@ -65,6 +68,10 @@ pub struct Params {
     /// What is minimised.
     #[serde(default)]
     pub loss: Loss,
+    /// The quantiles to predict under `loss: quantile`, rising, such as `[0.1, 0.5, 0.9]`.
+    #[serde(default)]
+    #[schemars(inner(range(min = 0.0, max = 1.0)))]
+    pub quantiles: Vec<f64>,
     /// The largest norm of a step's gradient; a longer one is scaled down to it.
     #[serde(default)]
     #[schemars(range(min = 1e-12))]
@@ -142,10 +149,32 @@ impl Params {
 
     /// Guesses how long training takes: the products of weights and steps.
     pub(super) fn work(&self) -> u64 {
-        let Network::Lstm { units, .. } = &self.network;
-        let inputs = std::iter::once(&0).chain(units);
-        let weights: usize = units.iter().zip(inputs).map(|(own, below)| own * (below + own)).sum();
-        (weights as u64).saturating_mul(self.window as u64).saturating_mul(self.epochs)
+        let layers = |units: &[usize], of: &dyn Fn(usize, usize) -> usize| -> usize {
+            let below = std::iter::once(0).chain(units.iter().copied());
+            units.iter().zip(below).map(|(&own, below)| of(own, below)).sum()
+        };
+        let steps = self.outputs.steps(self.horizon) * self.quantiles.len().max(1);
+        let products = match &self.network {
+            Network::Lstm { units, bidirectional: false, .. } => {
+                layers(units, &|own, below| own * (below + own)) * self.window
+            }
+            Network::Lstm { units, .. } => {
+                layers(units, &|own, below| 2 * own * (2 * below + own)) * self.window
+            }
+            // It has three gates where the LSTM has four.
+            Network::Gru { units, bidirectional, .. } => {
+                let directions = 1 + usize::from(*bidirectional);
+                let layer = |own, below| directions * own * (directions * below + own);
+                3 * layers(units, &layer) * self.window / 4
+            }
+            Network::Mlp { units, .. } => {
+                let first = units.first().map_or(0, |first| first * self.window);
+                (first + layers(units, &|own, below| own * below)) / 4
+            }
+            Network::Dlinear { .. } => self.window * steps / 2,
+            Network::Nlinear {} => self.window * steps / 4,
+        };
+        (products as u64).saturating_mul(self.epochs)
     }
 
     /// Gives the model, the curve of its training, and its metrics.
@@ -165,6 +194,7 @@ impl Params {
             features: self.features.clone(),
             window: self.window,
             horizon: self.horizon,
+            steps: self.outputs.steps(self.horizon),
             target_history: self.target_history,
         }
     }
@@ -176,6 +206,7 @@ impl Params {
             schedule: self.schedule.clone(),
             warmup_epochs: self.warmup_epochs,
             loss: self.loss,
+            quantiles: self.quantiles.clone(),
             gradient_clip: self.gradient_clip,
             early_stopping: self.early_stopping.clone(),
             batch_size: self.batch_size,
@@ -205,10 +236,10 @@ pub fn run(params: &Params, context: &Context<'_>) -> Result<Finished, Stop> {
     let mut reporter = Reporter { context, key: &key, epochs: params.epochs };
     let state = match checkpoint::load(context.checkpoint, &key) {
         Ok(Some(state)) => state,
-        Ok(None) => State::new(&config, windows.inputs()),
+        Ok(None) => State::new(&config, config.sizes(&windows)),
         Err(error) => {
             context.progress.warn(format!("{error}; training begins anew"));
-            State::new(&config, windows.inputs())
+            State::new(&config, config.sizes(&windows))
         }
     };
     for (epoch, done) in (1..).zip(&state.curve) {
@@ -221,7 +252,14 @@ pub fn run(params: &Params, context: &Context<'_>) -> Result<Finished, Stop> {
         .map_err(|ended| stop(ended, params))?;
     let (epoch, weights) = state.result(params.early_stopping.as_ref());
     let metrics = metrics(&state, epoch);
-    let model = Model::new(&params.network, &windows, transform, weights.to_vec());
+    let model = Model::new(
+        &params.network,
+        &windows,
+        params.outputs,
+        &params.quantiles,
+        transform,
+        weights.to_vec(),
+    );
     let write = |error: &dyn std::fmt::Display| Failure::new(error.to_string());
     model.save(&context.outputs.join("model.safetensors")).map_err(|error| write(&error))?;
     write_history(&context.outputs.join("history.parquet"), &state.curve)?;

@@ -14,6 +14,7 @@ fn spec(window: usize, horizon: usize, target_history: bool) -> WindowSpec {
         features: None,
         window,
         horizon,
+        steps: 1,
         target_history,
     }
 }
@@ -46,11 +47,11 @@ fn windows(lengths: &[usize], spec: &WindowSpec) -> Windows {
 fn the_example_of_the_header_holds() {
     let same = windows(&[9], &spec(3, 0, true));
     let at = (0..same.len()).find(|&window| same.time(window) == 7).unwrap();
-    assert_eq!(same.gather(&[at]), [5.0, 1004.0, 6.0, 1005.0, 7.0, 1006.0]);
+    assert_eq!(same.gather(&[at], Layout::StepsFirst), [5.0, 1004.0, 6.0, 1005.0, 7.0, 1006.0]);
     assert_eq!(same.gather_actual(&[at]), [1007.0]);
     let ahead = windows(&[9], &spec(3, 1, true));
     let at = (0..ahead.len()).find(|&window| ahead.time(window) == 7).unwrap();
-    assert_eq!(ahead.gather(&[at]), [4.0, 1004.0, 5.0, 1005.0, 6.0, 1006.0]);
+    assert_eq!(ahead.gather(&[at], Layout::StepsFirst), [4.0, 1004.0, 5.0, 1005.0, 6.0, 1006.0]);
 }
 
 proptest! {
@@ -69,8 +70,8 @@ proptest! {
             let inputs = windows.inputs();
             let (time, actual) = (windows.time(at) as usize, windows.actual(at));
             let series: usize = windows.series(at)[1..].parse().unwrap();
-            prop_assert_eq!(actual, (1000 + 100 * series + time) as f32);
-            for (step, row) in windows.gather(&[at]).chunks_exact(inputs).enumerate() {
+            prop_assert_eq!(actual[0], (1000 + 100 * series + time) as f32);
+            for (step, row) in windows.gather(&[at], Layout::StepsFirst).chunks_exact(inputs).enumerate() {
                 let own = time + step + 1 - window - horizon;
                 prop_assert_eq!(row[0], (100 * series + own) as f32);
                 if target_history {
