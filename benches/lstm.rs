@@ -10,7 +10,7 @@ use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
 use runner::data::window::{WindowSpec, Windows};
 use runner::data::{TimeColumn, TimeUnit, table};
 use runner::model::trainer::{self, Listener, State, TrainConfig};
-use runner::model::{Loss, Network, Optimizer, Schedule, Sizes};
+use runner::model::{Device, Loss, Network, Optimizer, Schedule, Sizes};
 
 const BATCH: usize = 32;
 const STEPS: usize = 100;
@@ -21,15 +21,19 @@ fn main() {
         let train = windows(&folder.path().join("train.parquet"), window, BATCH * STEPS);
         let validation = windows(&folder.path().join("validation.parquet"), window, 1);
         for units in [vec![64, 64], vec![128], vec![64], vec![32], vec![16]] {
-            let alone = measure(&units, &train, &validation);
+            let alone = measure(Device::Cpu, &units, &train, &validation);
             let [beside, _] = std::thread::scope(|scope| {
                 [(); 2]
-                    .map(|()| scope.spawn(|| measure(&units, &train, &validation)))
+                    .map(|()| scope.spawn(|| measure(Device::Cpu, &units, &train, &validation)))
                     .map(|thread| thread.join().expect("a measurement"))
             });
             println!(
                 "units {units:?}, {window:>2} steps: {alone:.3} ms alone, {beside:.3} ms beside another"
             );
+            if Device::Libtorch.open().is_some() {
+                let time = measure(Device::Libtorch, &units, &train, &validation);
+                println!("units {units:?}, {window:>2} steps: {time:.3} ms alone on libtorch");
+            }
         }
         let network = Network::Lstm { units: vec![64, 64], dropout: 0.0, bidirectional: false };
         let sizes = Sizes { window, inputs: train.inputs(), outputs: 1 };
@@ -42,8 +46,9 @@ fn main() {
 }
 
 /// Gives the median time of a step, in milliseconds.
-fn measure(units: &[usize], train: &Windows, validation: &Windows) -> f64 {
+fn measure(device: Device, units: &[usize], train: &Windows, validation: &Windows) -> f64 {
     let config = TrainConfig {
+        device,
         network: Network::Lstm { units: units.to_vec(), dropout: 0.2, bidirectional: false },
         optimizer: Optimizer::default(),
         schedule: Schedule::default(),

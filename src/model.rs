@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod baseline;
 pub mod checkpoint;
+mod device;
 mod dropout;
 pub mod file;
 pub mod gru;
@@ -20,6 +21,7 @@ pub mod optimizer;
 pub mod rate;
 pub mod trainer;
 
+pub use device::Device;
 pub use network::Sizes;
 
 /// The shape of a network.

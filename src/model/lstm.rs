@@ -1,7 +1,8 @@
 //! The LSTM layer (Hochreiter and Schmidhuber 1997, with the forget gate of Gers 2000) as one
-//! operation over a whole sequence, in two ways that agree: composed of burn operations
-//! ([`composed`], the reference, for any backend) and as a burn backend extension ([`lstm`]) whose
-//! forward and backward passes on the `flex` CPU backend are the hand-fused ones of [`kernel`].
+//! operation over a whole sequence, in ways that agree: composed of burn operations ([`composed`],
+//! the reference, for any backend) and as a burn backend extension ([`lstm`]) whose forward and
+//! backward passes on the `flex` CPU backend are the hand-fused ones of [`kernel`], and on libtorch
+//! those of libtorch's own fused layer.
 //!
 //! Knows nothing of networks, windows or training: tensors in, tensors out.
 //!
@@ -37,9 +38,11 @@ use burn::tensor::activation::{sigmoid, tanh};
 mod cell;
 mod flex;
 pub mod kernel;
+#[cfg(feature = "tch")]
+mod libtorch;
 
 /// The LSTM layer as an operation of a backend.
-#[backend_extension(Autodiff, Flex)]
+#[backend_extension(Autodiff, Flex, LibTorch: cfg(feature = "tch"))]
 pub trait LstmOps: Backend {
     /// Gives the hidden states of every step; the layouts are those of this module's header.
     fn lstm(

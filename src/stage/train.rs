@@ -18,7 +18,7 @@ use crate::data::window::{WindowSpec, Windows};
 use crate::model::checkpoint;
 use crate::model::file::Model;
 use crate::model::trainer::{self, Ended, Epoch, Listener, State, TrainConfig};
-use crate::model::{EarlyStopping, Loss, Network, Optimizer, Outputs, Schedule};
+use crate::model::{Device, EarlyStopping, Loss, Network, Optimizer, Outputs, Schedule};
 
 /// The version of the kind's results. 1: the first.
 pub const VERSION: u32 = 1;
@@ -87,6 +87,9 @@ pub struct Params {
     #[serde(default = "default_epochs")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub epochs: u64,
+    /// What computes the training; `libtorch` needs a build with the feature `tch`.
+    #[serde(default)]
+    pub device: Device,
     /// The seed of initial weights, dropout and the order of batches.
     #[serde(default)]
     pub seed: u64,
@@ -130,6 +133,7 @@ impl Params {
             issues.push(ParamIssue::new("warmup_epochs", message, "make it less than `epochs`"));
         }
         issues.extend(self.check_schedule());
+        issues.extend(check_device(self.device));
         issues
     }
 
@@ -201,6 +205,7 @@ impl Params {
 
     fn config(&self) -> TrainConfig {
         TrainConfig {
+            device: self.device,
             network: self.network.clone(),
             optimizer: self.optimizer.clone(),
             schedule: self.schedule.clone(),
@@ -214,6 +219,13 @@ impl Params {
             seed: self.seed,
         }
     }
+}
+
+fn check_device(device: Device) -> Option<ParamIssue> {
+    let message = "this build of `runner` has no libtorch";
+    let help = "build it in: `scripts/libtorch.sh target/libtorch`, then `LIBTORCH=$PWD/target/libtorch \
+                cargo build --release --features tch`; or leave `device` out";
+    device.open().is_none().then(|| ParamIssue::new("device", message, help))
 }
 
 /// Trains the network and writes the model, the history and the metrics.

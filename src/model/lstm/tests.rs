@@ -7,14 +7,15 @@ use super::{composed, lstm};
 use crate::random::generator;
 
 /// Sizes of a layer's work, weights and inputs drawn by number.
-struct Case {
-    steps: usize,
-    batch: usize,
-    inputs: usize,
-    units: Vec<usize>,
+#[derive(Debug)]
+pub(super) struct Case {
+    pub steps: usize,
+    pub batch: usize,
+    pub inputs: usize,
+    pub units: Vec<usize>,
 }
 
-const CASES: [(usize, usize, usize, &[usize]); 6] = [
+pub(super) const CASES: [(usize, usize, usize, &[usize]); 6] = [
     (1, 1, 1, &[1]),
     (1, 32, 18, &[64]),
     (24, 1, 3, &[5, 7]),
@@ -29,37 +30,44 @@ impl Case {
         (0..count).map(|_| generator.random_range(-1.0..1.0)).collect()
     }
 
-    /// Gives the hidden states of the last layer, and the gradients of all inputs for a weighted
-    /// sum of them, as flat values.
     fn run(
         &self,
         layer: impl Fn(Tensor<3>, Tensor<2>, Tensor<2>, Tensor<1>) -> Tensor<3>,
     ) -> Vec<Vec<f32>> {
-        let device = Device::flex().autodiff();
+        self.run_on(&Device::flex().autodiff(), layer)
+    }
+
+    /// Gives the hidden states of the last layer, and the gradients of all inputs for a weighted
+    /// sum of them, as flat values.
+    pub(super) fn run_on(
+        &self,
+        device: &Device,
+        layer: impl Fn(Tensor<3>, Tensor<2>, Tensor<2>, Tensor<1>) -> Tensor<3>,
+    ) -> Vec<Vec<f32>> {
         let Case { steps, batch, inputs, .. } = *self;
         let tensor = |purpose, number, shape: &[usize]| {
             let values = self.draw(purpose, number, shape.iter().product());
             TensorData::new(values, shape.to_vec())
         };
         let x =
-            Tensor::<3>::from_data(tensor("x", 0, &[steps, batch, inputs]), &device).require_grad();
+            Tensor::<3>::from_data(tensor("x", 0, &[steps, batch, inputs]), device).require_grad();
         let mut hidden = x.clone();
         let mut weights = Vec::new();
         let mut width = inputs;
         for (number, &units) in self.units.iter().enumerate() {
             let w_input =
-                Tensor::<2>::from_data(tensor("input", number, &[width, 4 * units]), &device)
+                Tensor::<2>::from_data(tensor("input", number, &[width, 4 * units]), device)
                     .require_grad();
             let w_recurrent =
-                Tensor::<2>::from_data(tensor("recurrent", number, &[units, 4 * units]), &device)
+                Tensor::<2>::from_data(tensor("recurrent", number, &[units, 4 * units]), device)
                     .require_grad();
-            let bias = Tensor::<1>::from_data(tensor("bias", number, &[4 * units]), &device)
+            let bias = Tensor::<1>::from_data(tensor("bias", number, &[4 * units]), device)
                 .require_grad();
             hidden = layer(hidden, w_input.clone(), w_recurrent.clone(), bias.clone());
             weights.push((w_input, w_recurrent, bias));
             width = units;
         }
-        let mask = Tensor::<3>::from_data(tensor("mask", 0, &[steps, batch, width]), &device);
+        let mask = Tensor::<3>::from_data(tensor("mask", 0, &[steps, batch, width]), device);
         let gradients = (hidden.clone() * mask).sum().backward();
         let mut results = vec![flat(hidden), flat(x.grad(&gradients).unwrap())];
         for (w_input, w_recurrent, bias) in weights {
@@ -78,7 +86,7 @@ fn flat<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 }
 
 /// Gives the norm of the difference over the norm of `right`.
-fn distance(left: &[f32], right: &[f32]) -> f64 {
+pub(super) fn distance(left: &[f32], right: &[f32]) -> f64 {
     assert_eq!(left.len(), right.len());
     let square =
         |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>();
