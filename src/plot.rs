@@ -18,6 +18,7 @@ const POINTS: usize = 288;
 const WIDTH: u32 = 1_100;
 const ACTUAL: RGBColor = RGBColor(0x5f, 0x6b, 0x7a);
 const PREDICTED: RGBColor = RGBColor(0xd9, 0x48, 0x0f);
+const INTERVAL: RGBColor = RGBColor(0xfc, 0xd9, 0xc4);
 const TRAIN: RGBColor = RGBColor(0x1c, 0x6d, 0xb5);
 const VALIDATION: RGBColor = RGBColor(0xd9, 0x48, 0x0f);
 const BEST: RGBColor = RGBColor(0x2b, 0x8a, 0x3e);
@@ -47,6 +48,8 @@ pub struct Forecast {
     pub actual: Vec<f64>,
     /// What was predicted, in the same units.
     pub predicted: Vec<f64>,
+    /// The lowest and the highest predicted quantile, in the same units; empty where there are none.
+    pub interval: Vec<(f64, f64)>,
 }
 
 /// One epoch of a training.
@@ -79,7 +82,10 @@ pub fn forecast(target: &str, all: &[Forecast]) -> Result<String, PlotError> {
     let size = (WIDTH, 90 + height * shown.len() as u32);
     picture(size, |area| {
         let title = format!("{target}: predicted and actual, test rows");
-        let legend = [("actual", ACTUAL), ("predicted", PREDICTED)];
+        let mut legend = vec![("actual", ACTUAL), ("predicted", PREDICTED)];
+        if shown.iter().any(|series| !series.interval.is_empty()) {
+            legend.push(("interval", INTERVAL));
+        }
         heading(area, &title, &forecast_note(all), &legend)?;
         let (_, mut rest) = area.split_vertically(64);
         for (index, series) in shown.iter().enumerate() {
@@ -116,14 +122,20 @@ fn forecast_panel(
     let times = &series.times[from..];
     let (actual, predicted) = (&series.actual[from..], &series.predicted[from..]);
     let x = Axis::times(times.iter().copied());
-    let y = Axis::numbers(actual.iter().chain(predicted).copied(), false);
+    let interval = series.interval.get(from..).unwrap_or_default();
+    let ends = interval.iter().flat_map(|&(low, high)| [low, high]);
+    let y = Axis::numbers(actual.iter().chain(predicted).copied().chain(ends), false);
     let line = |values: &[f64], color| Line {
         points: times.iter().copied().zip(values.iter().copied()).collect(),
         color,
         dots: false,
     };
     let lines = [line(actual, ACTUAL), line(predicted, PREDICTED)];
-    panel(area, &series.series, (&x, x_name), (&y, target), &lines, None)
+    // Along the low ends and back along the high ones.
+    let low = times.iter().zip(interval).map(|(time, ends)| (*time, ends.0));
+    let high = times.iter().zip(interval).map(|(time, ends)| (*time, ends.1));
+    let band: Vec<(f64, f64)> = low.chain(high.rev()).collect();
+    panel(area, &series.series, (&x, x_name), (&y, target), (&band, &lines), None)
 }
 
 /// Draws the losses by epoch, on a logarithmic axis where they differ widely, with the best epoch
@@ -167,9 +179,9 @@ pub fn history(epochs: &[Epoch]) -> Result<String, PlotError> {
         let (upper, lower) = body.split_vertically(350);
         let y = Axis::numbers(values(&losses), true);
         let mark = best.map(|best| (best.epoch as f64, best.validation_loss));
-        panel(&upper, "", (&x, "epoch"), (&y, "loss (scaled target)"), &losses, mark)?;
+        panel(&upper, "", (&x, "epoch"), (&y, "loss (scaled target)"), (&[], &losses), mark)?;
         let y = Axis::numbers(values(&rates), true);
-        panel(&lower, "", (&x, "epoch"), (&y, "learning rate"), &rates, None)
+        panel(&lower, "", (&x, "epoch"), (&y, "learning rate"), (&[], &rates), None)
     })
 }
 
@@ -241,13 +253,13 @@ struct Line {
     dots: bool,
 }
 
-/// Draws lines within axes, and marks one point with a vertical line.
+/// Draws lines over a filled band within axes, and marks one point with a vertical line.
 fn panel(
     area: &Area<'_>,
     caption: &str,
     (x, x_name): (&Axis, &str),
     (y, y_name): (&Axis, &str),
-    lines: &[Line],
+    (band, lines): (&[(f64, f64)], &[Line]),
     mark: Option<(f64, f64)>,
 ) -> Result<(), PlotError> {
     let mut builder = ChartBuilder::on(area);
@@ -270,6 +282,10 @@ fn panel(
         .y_desc(y_name)
         .draw()?;
     let place = |(at, value): (f64, f64)| (at, y.coordinate(value));
+    if !band.is_empty() {
+        let corners: Vec<(f64, f64)> = band.iter().copied().map(place).collect();
+        chart.draw_series([Polygon::new(corners, INTERVAL.filled())])?;
+    }
     if let Some((at, _)) = mark {
         let ends = vec![(at, y.low), (at, y.high)];
         chart.draw_series([PathElement::new(ends, BEST.stroke_width(1))])?;
@@ -301,6 +317,7 @@ mod tests {
                 .map(|row| wave(row, 0.0) + 0.02 * ((row * 7919 % 101) as f64 / 50.0 - 1.0))
                 .collect(),
             predicted: (0..rows).map(|row| wave(row, 4.0)).collect(),
+            interval: Vec::new(),
         }
     }
 
@@ -336,7 +353,12 @@ mod tests {
         assert_eq!(text, forecast("ResponseTime", &many).expect("it can be drawn"));
         let one = forecast("y", &[waves("", 3)]).expect("it can be drawn");
         keep("forecast-one.svg", &one);
-        assert!(!one.contains("the last"));
+        assert!(!one.contains("the last") && !one.contains("interval"));
+        let mut sure = waves("", 300);
+        sure.interval = sure.predicted.iter().map(|value| (value - 0.1, value + 0.2)).collect();
+        let sure = forecast("y", &[sure]).expect("it can be drawn");
+        keep("forecast-interval.svg", &sure);
+        assert!(sure.contains("interval") && sure.matches("<polygon").count() == 1, "{sure}");
     }
 
     #[test]

@@ -18,17 +18,17 @@
 //! that asks for history starts there.
 //!
 //! Knows nothing of networks. A file is one split, so no window crosses a split; a window that
-//! would cross the end of its series is not made.
+//! would cross the end of its series is not made. Where windows may begin in the split before
+//! ([`Windows::read_after`]), no row of that split is predicted.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type};
+use super::{DataError, TimeColumn, table};
 
-use super::{DataError, TimeColumn, table, time};
+mod raw;
+
+use raw::Raw;
 
 /// How a table becomes windows.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,7 +75,10 @@ pub struct Windows {
     /// For each row the place of its series in `names`.
     series: Vec<u32>,
     names: Vec<String>,
-    starts: Vec<usize>,
+    /// For each series, how many rows of it and of the series before it are of the split before.
+    earlier: Vec<u32>,
+    /// The first row of each window.
+    starts: Vec<u32>,
 }
 
 impl Windows {
@@ -86,18 +89,20 @@ impl Windows {
     /// [`DataError`] where the file cannot be read, a column is absent or not a number, or a value
     /// is missing or not finite.
     pub fn read(path: &Path, spec: &WindowSpec) -> Result<Windows, DataError> {
-        let schema = table::schema(path)?;
-        let there: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        let features = features(spec, &there)?;
-        let mut columns: Vec<&str> = features.iter().map(String::as_str).collect();
-        columns.push(&spec.target);
-        columns.push(&spec.time.column);
-        columns.extend(spec.series.as_deref());
-        let mut raw = Raw::default();
-        for batch in table::batches(path, Some(&columns))? {
-            raw.add(&batch?, features.len() + 1, &spec.time)?;
-        }
-        Ok(raw.into_windows(spec, features))
+        read(None, path, spec)
+    }
+
+    /// Does what [`Windows::read`] does, and lets windows begin in the rows of the split before.
+    ///
+    /// What a window predicts is always of the split itself. So the first rows of a split can be
+    /// predicted, as whoever runs a model on the newest rows does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Windows::read`]; and where the rows of `before` do not come before the others of their
+    /// series in time.
+    pub fn read_after(before: &Path, path: &Path, spec: &WindowSpec) -> Result<Windows, DataError> {
+        read(Some(before), path, spec)
     }
 
     /// Gives the spec that the windows were made by.
@@ -133,13 +138,18 @@ impl Windows {
 
     /// Gives the last row that a window sees, by its place among the rows in order.
     pub fn last_row(&self, window: usize) -> usize {
-        self.starts[window] + self.spec.window - 1
+        self.starts[window] as usize + self.spec.window - 1
     }
 
     /// Gives the predicted rows of a window, by their places among the rows in order.
     pub fn predicted_rows(&self, window: usize) -> Range<usize> {
         let end = self.row(window) + 1;
         end - self.spec.steps..end
+    }
+
+    /// Gives the place of a predicted row among the rows of the split itself.
+    pub fn place_in_split(&self, row: usize) -> usize {
+        row - self.earlier[self.series[row] as usize] as usize
     }
 
     /// Gives the series of a window's predicted row.
@@ -178,22 +188,21 @@ impl Windows {
     }
 
     /// Gathers windows side by side.
-    pub fn gather(&self, windows: &[usize], layout: Layout) -> Vec<f32> {
-        let mut values = Vec::with_capacity(self.spec.window * windows.len() * self.inputs);
+    pub fn gather(&self, windows: &[u32], layout: Layout) -> Vec<f32> {
+        let length = self.spec.window * self.inputs;
+        let mut values = Vec::with_capacity(length * windows.len());
+        let start = |window: u32| self.starts[window as usize] as usize * self.inputs;
         match layout {
             Layout::StepsFirst => {
-                for step in 0..self.spec.window {
+                for step in (0..length).step_by(self.inputs) {
                     for &window in windows {
-                        values.extend_from_slice(self.inputs_of_row(self.starts[window] + step));
+                        values.extend_from_slice(&self.rows[start(window) + step..][..self.inputs]);
                     }
                 }
             }
             Layout::WindowsFirst => {
-                let length = self.spec.window * self.inputs;
                 for &window in windows {
-                    values.extend_from_slice(
-                        &self.rows[self.starts[window] * self.inputs..][..length],
-                    );
+                    values.extend_from_slice(&self.rows[start(window)..][..length]);
                 }
             }
         }
@@ -201,9 +210,30 @@ impl Windows {
     }
 
     /// Gathers the targets of windows' predicted rows as `[windows.len(), steps]`.
-    pub fn gather_actual(&self, windows: &[usize]) -> Vec<f32> {
-        windows.iter().flat_map(|&window| self.actual(window)).copied().collect()
+    pub fn gather_actual(&self, windows: &[u32]) -> Vec<f32> {
+        windows.iter().flat_map(|&window| self.actual(window as usize)).copied().collect()
     }
+}
+
+fn read(before: Option<&Path>, path: &Path, spec: &WindowSpec) -> Result<Windows, DataError> {
+    let schema = table::schema(path)?;
+    let there: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let features = features(spec, &there)?;
+    let mut columns: Vec<&str> = features.iter().map(String::as_str).collect();
+    columns.push(&spec.target);
+    columns.push(&spec.time.column);
+    columns.extend(spec.series.as_deref());
+    let mut raw = Raw::new(features.len() + 1);
+    if let Some(before) = before {
+        for batch in table::batches(before, Some(&columns))? {
+            raw.add(&batch?, &spec.time)?;
+        }
+        raw.keep_as_earlier(spec.window + spec.horizon);
+    }
+    for batch in table::batches(path, Some(&columns))? {
+        raw.add(&batch?, &spec.time)?;
+    }
+    raw.into_windows(spec, features)
 }
 
 /// Resolves the feature columns and checks them and the target against those that are there.
@@ -216,6 +246,11 @@ fn features(spec: &WindowSpec, there: &[&str]) -> Result<Vec<String>, DataError>
     let Some(named) = &spec.features else {
         let features: Vec<String> =
             offered().filter(|name| *name != spec.target).map(str::to_owned).collect();
+        if features.is_empty() && !spec.target_history {
+            let message = "there is no feature beside the target to learn from";
+            let help = "set `target_history: true`";
+            return Err(DataError::column(&spec.target, message).with_help(help));
+        }
         return Ok(features);
     };
     for name in named {
@@ -229,133 +264,6 @@ fn features(spec: &WindowSpec, there: &[&str]) -> Result<Vec<String>, DataError>
         }
     }
     Ok(named.clone())
-}
-
-/// Rows as they stand in the file.
-#[derive(Default)]
-struct Raw {
-    /// `[rows, features + 1]`, the target last.
-    values: Vec<f32>,
-    times: Vec<i64>,
-    series: Vec<u32>,
-    codes: BTreeMap<String, u32>,
-}
-
-impl Raw {
-    /// Adds a batch whose first `width` columns are numbers, followed by the time and, where there
-    /// is one, the series.
-    fn add(
-        &mut self,
-        batch: &RecordBatch,
-        width: usize,
-        time: &TimeColumn,
-    ) -> Result<(), DataError> {
-        let first = self.times.len();
-        let (start, rows) = (self.values.len(), batch.num_rows());
-        self.values.resize(start + rows * width, 0.0);
-        for index in 0..width {
-            let column = numbers(batch, index, first)?;
-            for (row, value) in column.as_primitive::<Float64Type>().values().iter().enumerate() {
-                let value = *value as f32;
-                if !value.is_finite() {
-                    let name = batch.schema_ref().field(index).name();
-                    let message = format!("the value {value} is not finite");
-                    return Err(DataError::value((first + row) as u64, name, message));
-                }
-                self.values[start + row * width + index] = value;
-            }
-        }
-        let times = time::micros(batch.column(width), time, first as u64)?;
-        if let Some(row) = (0..rows).find(|&row| times.is_null(row)) {
-            let row = (first + row) as u64;
-            return Err(DataError::value(row, &time.column, "the time is missing"));
-        }
-        self.times.extend_from_slice(times.values());
-        self.add_series(batch.columns().get(width + 1), rows)
-    }
-
-    fn add_series(&mut self, column: Option<&ArrayRef>, rows: usize) -> Result<(), DataError> {
-        let names = column.map(|column| cast(column, &DataType::Utf8)).transpose()?;
-        let names = names.as_ref().map(|names| names.as_string::<i32>());
-        for row in 0..rows {
-            let name = names.map_or("", |names| names.value(row));
-            let code = match self.codes.get(name) {
-                Some(code) => *code,
-                None => {
-                    let code = self.codes.len() as u32;
-                    self.codes.insert(name.to_owned(), code);
-                    code
-                }
-            };
-            self.series.push(code);
-        }
-        Ok(())
-    }
-
-    /// Orders the rows, puts the target's history beside them, and lists the windows.
-    fn into_windows(self, spec: &WindowSpec, features: Vec<String>) -> Windows {
-        let width = features.len() + 1;
-        let inputs = features.len() + usize::from(spec.target_history);
-        let mut rank = vec![0; self.codes.len()];
-        for (place, code) in self.codes.values().enumerate() {
-            rank[*code as usize] = place as u32;
-        }
-        let mut order: Vec<usize> = (0..self.times.len()).collect();
-        order.sort_by_key(|&row| (rank[self.series[row] as usize], self.times[row], row));
-        let series: Vec<u32> = order.iter().map(|&row| rank[self.series[row] as usize]).collect();
-        let target: Vec<f32> =
-            order.iter().map(|&row| self.values[row * width + width - 1]).collect();
-        let mut rows = Vec::with_capacity(order.len() * inputs);
-        for (place, &row) in order.iter().enumerate() {
-            rows.extend_from_slice(&self.values[row * width..][..width - 1]);
-            if spec.target_history {
-                let known = if spec.horizon == 0 { place.checked_sub(1) } else { Some(place) };
-                // Beside the first row of a series stands another's value, which no window reads.
-                rows.push(known.map_or(0.0, |place| target[place]));
-            }
-        }
-        Windows {
-            starts: starts(spec, &series),
-            spec: spec.clone(),
-            features,
-            inputs,
-            rows,
-            target,
-            times: order.iter().map(|&row| self.times[row]).collect(),
-            series,
-            names: self.codes.into_keys().collect(),
-        }
-    }
-}
-
-/// Lists the first rows of the windows that lie within one series with their predicted row.
-fn starts(spec: &WindowSpec, series: &[u32]) -> Vec<usize> {
-    let skipped = usize::from(spec.target_history && spec.horizon == 0);
-    let reach = spec.window + spec.horizon;
-    let mut starts = Vec::new();
-    let mut first = 0;
-    for run in series.chunk_by(|left, right| left == right) {
-        let end = first + run.len();
-        starts.extend(first + skipped..(end + 1).saturating_sub(reach));
-        first = end;
-    }
-    starts
-}
-
-/// Gives a column as `Float64` without a missing value.
-fn numbers(batch: &RecordBatch, index: usize, first: usize) -> Result<ArrayRef, DataError> {
-    let name = batch.schema_ref().field(index).name().clone();
-    let column = batch.column(index);
-    if !column.data_type().is_numeric() && *column.data_type() != DataType::Boolean {
-        let message = format!("a feature must be a number, and this is {}", column.data_type());
-        let help = "encode it with `one_hot`, or leave it out of `features`";
-        return Err(DataError::column(&name, message).with_help(help));
-    }
-    let column = cast(column, &DataType::Float64)?;
-    match (0..column.len()).find(|&row| column.is_null(row)) {
-        Some(row) => Err(DataError::value((first + row) as u64, &name, "the value is missing")),
-        None => Ok(column),
-    }
 }
 
 #[cfg(test)]

@@ -99,29 +99,33 @@ pub struct Ridge {
     pub penalty: f64,
 }
 
-/// Features with the target beside them, a row each.
+/// Features with one or more targets beside them, a row each.
 #[derive(Clone, Debug, Default)]
 pub struct Pairs<'a> {
     /// The features.
     pub inputs: Vec<&'a [f32]>,
-    /// The target.
-    pub target: Vec<f64>,
+    /// The values of each target.
+    pub targets: Vec<Vec<f64>>,
 }
 
 /// The penalties that are tried.
 const PENALTIES: [f64; 7] = [1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0];
 
 impl Ridge {
-    /// Fits a model for each penalty of a small grid on the train rows, and takes the one that fits
-    /// the validation rows best; where there are none, the train rows.
+    /// Fits for each target a model for each penalty of a small grid on the train rows, and takes
+    /// the one that fits the validation rows best; where there are none, the train rows.
     ///
     /// `None` where there are no train rows.
-    pub fn fit(train: &Pairs<'_>, validation: &Pairs<'_>) -> Option<Ridge> {
-        let moments = Moments::of(train)?;
-        let judge = if validation.target.is_empty() { train } else { validation };
-        let fitted = PENALTIES.into_iter().filter_map(|penalty| moments.solve(penalty));
-        let scored = fitted.map(|ridge| (ridge.squared_error(judge), ridge));
-        scored.min_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, ridge)| ridge)
+    pub fn fit(train: &Pairs<'_>, validation: &Pairs<'_>) -> Option<Vec<Ridge>> {
+        let moments = Moments::of(&train.inputs)?;
+        let judge = if validation.inputs.is_empty() { train } else { validation };
+        let fit = |(target, judged): (&Vec<f64>, &Vec<f64>)| {
+            let towards = moments.towards(&train.inputs, target);
+            let fitted = PENALTIES.iter().filter_map(|penalty| moments.solve(&towards, *penalty));
+            let scored = fitted.map(|ridge| (ridge.squared_error(&judge.inputs, judged), ridge));
+            scored.min_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, ridge)| ridge)
+        };
+        train.targets.iter().zip(&judge.targets).map(fit).collect()
     }
 
     /// Predicts the target of a row.
@@ -130,43 +134,42 @@ impl Ridge {
         terms.fold(self.intercept, |sum, (weight, input)| sum + weight * f64::from(*input))
     }
 
-    fn squared_error(&self, pairs: &Pairs<'_>) -> f64 {
-        let rows = pairs.inputs.iter().zip(&pairs.target);
+    fn squared_error(&self, inputs: &[&[f32]], target: &[f64]) -> f64 {
+        let rows = inputs.iter().zip(target);
         rows.map(|(inputs, target)| (self.predict(inputs) - target).powi(2)).sum()
     }
 }
 
-/// What the normal equations need of the train rows.
+/// What the normal equations need of the train rows' features.
 struct Moments {
     means: Vec<f64>,
     deviations: Vec<f64>,
-    target_mean: f64,
     /// `[features, features]`: the features' correlations.
     correlations: Vec<f64>,
+}
+
+/// What they need of a target.
+struct Towards {
+    mean: f64,
     /// Each feature's covariance with the target, over its own deviation.
-    with_target: Vec<f64>,
+    covariances: Vec<f64>,
 }
 
 impl Moments {
-    fn of(pairs: &Pairs<'_>) -> Option<Moments> {
-        let width = pairs.inputs.first()?.len();
-        let rows = pairs.inputs.len() as f64;
+    fn of(rows: &[&[f32]]) -> Option<Moments> {
+        let width = rows.first()?.len();
+        let count = rows.len() as f64;
         let mut means = vec![0.0; width];
-        for inputs in &pairs.inputs {
+        for inputs in rows {
             means.iter_mut().zip(*inputs).for_each(|(sum, input)| *sum += f64::from(*input));
         }
-        means.iter_mut().for_each(|mean| *mean /= rows);
-        let target_mean = pairs.target.iter().sum::<f64>() / rows;
+        means.iter_mut().for_each(|mean| *mean /= count);
         let mut products = vec![0.0; width * width];
-        let mut with_target = vec![0.0; width];
         let mut centred = vec![0.0; width];
-        for (inputs, target) in pairs.inputs.iter().zip(&pairs.target) {
-            for (place, input) in inputs.iter().enumerate() {
-                centred[place] = f64::from(*input) - means[place];
-                with_target[place] += centred[place] * (target - target_mean) / rows;
-            }
+        for inputs in rows {
+            centre(&mut centred, inputs, &means);
             for (row, left) in products.chunks_exact_mut(width).zip(&centred) {
-                row.iter_mut().zip(&centred).for_each(|(sum, right)| *sum += left * right / rows);
+                row.iter_mut().zip(&centred).for_each(|(sum, right)| *sum += left * right / count);
             }
         }
         // A feature that does not vary gets the weight 0: its products are all 0.
@@ -178,19 +181,38 @@ impl Moments {
         for (place, product) in products.iter_mut().enumerate() {
             *product /= deviations[place / width] * deviations[place % width];
         }
-        with_target.iter_mut().zip(&deviations).for_each(|(sum, by)| *sum /= by);
-        Some(Moments { means, deviations, target_mean, correlations: products, with_target })
+        Some(Moments { means, deviations, correlations: products })
     }
 
-    fn solve(&self, penalty: f64) -> Option<Ridge> {
+    fn towards(&self, rows: &[&[f32]], target: &[f64]) -> Towards {
+        let count = rows.len() as f64;
+        let mean = target.iter().sum::<f64>() / count;
+        let mut covariances = vec![0.0; self.means.len()];
+        let mut centred = vec![0.0; self.means.len()];
+        for (inputs, target) in rows.iter().zip(target) {
+            centre(&mut centred, inputs, &self.means);
+            let sums = covariances.iter_mut().zip(&centred);
+            sums.for_each(|(sum, value)| *sum += value * (target - mean) / count);
+        }
+        covariances.iter_mut().zip(&self.deviations).for_each(|(sum, by)| *sum /= by);
+        Towards { mean, covariances }
+    }
+
+    fn solve(&self, towards: &Towards, penalty: f64) -> Option<Ridge> {
         let width = self.means.len();
         let mut matrix = self.correlations.clone();
         (0..width).for_each(|place| matrix[place * width + place] += penalty);
-        let standard = cholesky_solve(matrix, self.with_target.clone())?;
+        let standard = cholesky_solve(matrix, towards.covariances.clone())?;
         let weights: Vec<f64> =
             standard.iter().zip(&self.deviations).map(|(weight, by)| weight / by).collect();
         let shift: f64 = weights.iter().zip(&self.means).map(|(weight, mean)| weight * mean).sum();
-        Some(Ridge { weights, intercept: self.target_mean - shift, penalty })
+        Some(Ridge { weights, intercept: towards.mean - shift, penalty })
+    }
+}
+
+fn centre(centred: &mut [f64], inputs: &[f32], means: &[f64]) {
+    for ((centred, input), mean) in centred.iter_mut().zip(inputs).zip(means) {
+        *centred = f64::from(*input) - mean;
     }
 }
 
@@ -273,9 +295,10 @@ mod tests {
         let target = |row: &[f32; 4]| 2.0 * f64::from(row[0]) - 0.3 * f64::from(row[1]) + 7.0;
         let pairs = Pairs {
             inputs: rows.iter().map(|row| row.as_slice()).collect(),
-            target: rows.iter().map(target).collect(),
+            targets: vec![rows.iter().map(target).collect()],
         };
-        let ridge = Ridge::fit(&pairs, &Pairs::default()).expect("there are rows");
+        let ridges = Ridge::fit(&pairs, &Pairs::default()).expect("there are rows");
+        let ridge = &ridges[0];
         assert!((ridge.weights[0] - 1.0).abs() < 1e-5, "{ridge:?}");
         assert!((ridge.weights[0] - ridge.weights[2]).abs() < 1e-6, "{ridge:?}");
         assert!((ridge.weights[1] + 0.3).abs() < 1e-5 && ridge.weights[3] == 0.0, "{ridge:?}");
@@ -284,7 +307,7 @@ mod tests {
     }
 
     fn pairs((inputs, target): &(Vec<Vec<f32>>, Vec<f64>)) -> Pairs<'_> {
-        Pairs { inputs: inputs.iter().map(Vec::as_slice).collect(), target: target.clone() }
+        Pairs { inputs: inputs.iter().map(Vec::as_slice).collect(), targets: vec![target.clone()] }
     }
 
     #[test]
@@ -297,7 +320,8 @@ mod tests {
         };
         let (train, validation) = (noise(50), noise(500));
         let (train, other) = (pairs(&train), pairs(&validation));
-        let penalty = |validation| Ridge::fit(&train, validation).expect("there are rows").penalty;
+        let penalty =
+            |validation| Ridge::fit(&train, validation).expect("there are rows")[0].penalty;
         assert_eq!(penalty(&other), 1.0);
         assert_eq!(penalty(&Pairs::default()), 1e-8);
     }

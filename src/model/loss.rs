@@ -85,4 +85,26 @@ mod tests {
             assert!((f64::from(given) - expected).abs() < 1e-6, "{loss:?}: {given}");
         }
     }
+    #[test]
+    fn the_pinball_loss_is_that_of_its_definition() {
+        let (levels, actual) = ([0.1, 0.5], [2.0, -1.0]);
+        let predicted = [1.0, 3.0, -1.5, -1.0];
+        // The actual value is 1 above, 1 below, 0.5 above and right at the prediction.
+        let expected = (0.1 + 0.5 + 0.05 + 0.0) / 4.0;
+        let given = Loss::Quantile.of_slices(&predicted, &actual, &levels);
+        assert!((given - expected).abs() < 1e-9, "{given}");
+        let device = Device::flex();
+        let tensor = |values: &[f32], shape| {
+            Tensor::<2>::from_data(TensorData::new(values.to_vec(), shape), &device)
+        };
+        // One window of two steps, and two windows of one.
+        for shape in [[1, 4], [2, 2]] {
+            let rows = shape[0];
+            let (predicted, actual) =
+                (tensor(&predicted, shape), tensor(&actual, [rows, 2 / rows]));
+            let given = Loss::Quantile.of_tensors(predicted, actual, &levels);
+            let given = f64::from(given.into_scalar::<f32>());
+            assert!((given - expected).abs() < 1e-6, "{given}");
+        }
+    }
 }

@@ -188,26 +188,4 @@ fn dot(left: &[f64], right: &[f64]) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn recurrent_weights_are_orthogonal_and_the_forget_bias_is_one() {
-        let network = Network::Lstm { units: vec![6], dropout: 0.0, bidirectional: false };
-        let sizes = Sizes { window: 4, inputs: 3, outputs: 1 };
-        let parameters = network.parameters(sizes);
-        let values = network.initial(sizes, 7);
-        assert_eq!(values.len(), 3 * 24 + 6 * 24 + 24 + 6 + 1);
-        let recurrent = &values[parameters[1].range.clone()];
-        for (i, left) in recurrent.chunks_exact(24).enumerate() {
-            for (j, right) in recurrent.chunks_exact(24).enumerate() {
-                let dot: f32 = left.iter().zip(right).map(|(l, r)| l * r).sum();
-                assert!((dot - f32::from(u8::from(i == j))).abs() < 1e-5, "{i} {j} {dot}");
-            }
-        }
-        let bias = &values[parameters[2].range.clone()];
-        assert_eq!(bias.iter().map(|value| *value as usize).sum::<usize>(), 6);
-        assert_eq!(&bias[6..12], &[1.0; 6]);
-        assert_ne!(values, network.initial(sizes, 8));
-    }
-}
+mod tests;

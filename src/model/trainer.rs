@@ -239,7 +239,7 @@ fn step(
     config: &TrainConfig,
     parameters: &[Parameter],
     windows: &Windows,
-    batch: &[usize],
+    batch: &[u32],
     weights: &[f32],
     [epoch, number]: [u64; 2],
     gradient: &mut [f32],
@@ -259,7 +259,7 @@ fn step(
 }
 
 /// Gathers windows as the network reads them.
-fn inputs(network: &Network, windows: &Windows, batch: &[usize], device: &BurnDevice) -> Tensor<3> {
+fn inputs(network: &Network, windows: &Windows, batch: &[u32], device: &BurnDevice) -> Tensor<3> {
     let (window, layout) = (windows.spec().window, network.layout());
     let shape = match layout {
         Layout::StepsFirst => [window, batch.len(), windows.inputs()],
@@ -299,6 +299,6 @@ fn open(device: Device) -> BurnDevice {
     device.open().expect("the check of the params lets no device pass that the build has not")
 }
 
-fn all(windows: &Windows) -> Vec<usize> {
-    (0..windows.len()).collect()
+fn all(windows: &Windows) -> Vec<u32> {
+    (0..windows.len() as u32).collect()
 }

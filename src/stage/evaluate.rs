@@ -1,8 +1,9 @@
 //! The `evaluate` kind: scores a model beside baselines, and says plainly when it does not beat
 //! them.
 //!
-//! All predictions are of the same rows: those that the test split's windows predict. All values
-//! are in the target's own units.
+//! All predictions are of the same rows: those that the test split's windows predict, and where a
+//! window predicts several, each of them as often as it is predicted, by step. All values are in the
+//! target's own units.
 
 use std::fs;
 use std::path::Path;
@@ -15,22 +16,25 @@ use serde::{Deserialize, Serialize};
 use super::{Context, Failure, Finished, InputSpec, OutputSpec, ParamIssue, Stop};
 use crate::data::window::Windows;
 use crate::data::{DataError, Transform, table};
-use crate::model::baseline::{Pairs, Ridge};
 use crate::model::file::{Model, ModelError};
 use crate::model::metrics::{Scores, scores};
 use crate::plot;
 
+mod baselines;
+mod interval;
 mod report;
 mod rows;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod verdict;
 
+use interval::Quantile;
 use rows::{Rows, Splits};
 use verdict::Standing;
 
-/// The version of the kind's results. 1: the first.
-pub const VERSION: u32 = 1;
+/// The version of the kind's results. 1: the first. 2: errors on scaled values.
+pub const VERSION: u32 = 2;
 
 /// The inputs of an `evaluate` stage.
 pub const INPUTS: &[InputSpec] = &[
@@ -109,31 +113,42 @@ pub fn run(params: &Params, context: &Context<'_>) -> Result<Finished, Stop> {
         context.input("data.validation")?,
         context.input("data.test")?,
     ];
-    let read = |path| Windows::read(path, &model.window_spec());
-    let windows = [read(paths[0])?, read(paths[1])?, read(paths[2])?];
+    let windows = windows(paths, &model)?;
     let test = &windows[2];
-    if test.is_empty() {
-        let message = "no series of the test rows is long enough for a window".to_owned();
-        let help = "give the test split more rows, or train with a shorter `window`";
-        return Err(Failure::new(message).help(help).deterministic().into());
-    }
     let splits = Splits::read(paths, &transform, &model.card.target)?;
     let scored = scored_rows(test, &splits.test);
     let steps = 3;
     tell(context, 1, steps)?;
-    let mut predicted = to_f64(&model.predict(test).map_err(model_failure)?);
-    transform.invert(&model.card.target, &mut predicted)?;
+    let mut outputs = to_f64(&model.predict(test).map_err(model_failure)?);
+    transform.invert(&model.card.target, &mut outputs)?;
     tell(context, 2, steps)?;
     let actual: Vec<f64> = scored.iter().map(|&row| splits.test.target[row]).collect();
+    let (predicted, quantiles) = interval::parted(outputs, &model.card.quantiles);
     let mut predictions = vec![Prediction::new("model", "the model", predicted, &actual, None)];
-    predictions.extend(baselines(params, &model, &transform, &windows, &splits, &scored)?);
+    predictions.extend(baselines::all(
+        params,
+        &model,
+        &transform,
+        &windows,
+        &splits,
+        (&scored, &actual),
+    )?);
     let model_values = predictions[0].values.clone();
     for baseline in &mut predictions[1..] {
         baseline.standing = Some(verdict::compare(&model_values, &baseline.values, &actual));
     }
     let truth = truth(context, &model, &transform, &splits, &scored)?;
-    let evaluation =
-        Evaluation { params, model: &model, splits: &splits, scored, actual, predictions, truth };
+    let evaluation = Evaluation {
+        params,
+        model: &model,
+        splits: &splits,
+        scale: transform.number(&model.card.target)?.scale,
+        scored,
+        actual,
+        predictions,
+        quantiles,
+        truth,
+    };
     let metrics = report::metrics(&evaluation);
     if metrics["mean_beaten"] == 0.0 {
         context.progress.warn(report::verdict(&evaluation));
@@ -150,12 +165,16 @@ struct Evaluation<'a> {
     params: &'a Params,
     model: &'a Model,
     splits: &'a Splits,
-    /// The scored rows among the test rows.
+    /// Units of the target in a unit of its scaled values.
+    scale: f64,
+    /// The scored rows among the test rows: `[windows, steps]`.
     scored: Vec<usize>,
     /// The target of the scored rows.
     actual: Vec<f64>,
     /// The model's predictions, then the baselines'.
     predictions: Vec<Prediction>,
+    /// The model's quantiles, rising, where it predicts any.
+    quantiles: Vec<Quantile>,
     /// The target's conditional mean in the scored rows, where that is known.
     truth: Option<Vec<f64>>,
 }
@@ -187,90 +206,36 @@ impl Prediction {
     }
 }
 
-/// Predicts the scored rows in the four ways that need no network.
-fn baselines(
-    params: &Params,
-    model: &Model,
-    transform: &Transform,
-    windows: &[Windows; 3],
-    splits: &Splits,
-    scored: &[usize],
-) -> Result<Vec<Prediction>, Stop> {
-    let horizon = model.card.horizon;
-    let actual: Vec<f64> = scored.iter().map(|&row| splits.test.target[row]).collect();
-    let train = &splits.train.target;
-    let mean = train.iter().sum::<f64>() / train.len().max(1) as f64;
-    let places: Vec<usize> = scored.iter().map(|&row| splits.places[row]).collect();
-    let last = splits.timeline.last_value(&places, horizon, mean);
-    let last_note = (last.fallbacks > 0)
-        .then(|| format!("{} rows without a known earlier value: the mean", last.fallbacks));
-    let seasonal = splits.timeline.seasonal(&places, horizon, params.period, mean);
-    let seasonal_note = (seasonal.fallbacks > 0).then(|| {
-        format!("{} rows without a row one period before: the last value", seasonal.fallbacks)
-    });
-    let (ridge, penalty) = ridge(model, transform, windows)?;
-    let ridge_note = Some(format!("on {}, penalty {penalty}", ridge_inputs(model)));
-    let one = |name, label, values, note| Prediction::new(name, label, values, &actual, note);
-    Ok(vec![
-        one("mean", "the mean", vec![mean; scored.len()], Some("of the train rows".to_owned())),
-        one("last_value", "the last value", last.predicted, last_note),
-        one("seasonal_naive", "the seasonal naive", seasonal.predicted, seasonal_note),
-        one("ridge", "ridge", ridge, ridge_note),
-    ])
-}
-
-fn ridge_inputs(model: &Model) -> &'static str {
-    match (model.card.horizon, model.card.target_history) {
-        (0, true) => "the row's own features and the last value",
-        (0, false) => "the row's own features",
-        (_, true) => "the features and the value of the newest known row",
-        (_, false) => "the features of the newest known row",
-    }
-}
-
-/// Fits the ridge regression on what stands beside the last row of each window, and predicts the
-/// test windows.
-fn ridge(
-    model: &Model,
-    transform: &Transform,
-    [train, validation, test]: &[Windows; 3],
-) -> Result<(Vec<f64>, f64), Stop> {
-    let inputs = |windows: &'_ Windows| -> Vec<usize> {
-        (0..windows.len()).map(|window| windows.row(window) - model.card.horizon).collect()
+/// Reads the windows of the three splits, of which the test has some.
+fn windows(paths: [&Path; 3], model: &Model) -> Result<[Windows; 3], Stop> {
+    let spec = model.window_spec();
+    let read = |split: usize| match split {
+        1.. if model.card.across_splits => {
+            Windows::read_after(paths[split - 1], paths[split], &spec)
+        }
+        _ => Windows::read(paths[split], &spec),
     };
-    let fitted = Ridge::fit(&pairs(train, &inputs(train)), &pairs(validation, &inputs(validation)));
-    let Some(ridge) = fitted else {
-        let message = "no series of the train rows is long enough for a window";
-        return Err(Failure::new(message).deterministic().into());
-    };
-    let rows = inputs(test);
-    let mut predicted: Vec<f64> =
-        rows.into_iter().map(|row| ridge.predict(test.inputs_of_row(row))).collect();
-    transform.invert(&model.card.target, &mut predicted)?;
-    Ok((predicted, ridge.penalty))
-}
-
-/// Pairs the inputs beside some rows with the targets of the windows that end there.
-fn pairs<'a>(windows: &'a Windows, rows: &[usize]) -> Pairs<'a> {
-    Pairs {
-        inputs: rows.iter().map(|&row| windows.inputs_of_row(row)).collect(),
-        target: (0..windows.len()).map(|window| f64::from(windows.actual(window)[0])).collect(),
+    let windows = [read(0)?, read(1)?, read(2)?];
+    if windows[2].is_empty() {
+        let message = "no series of the test rows is long enough for a window".to_owned();
+        let help = "give the test split more rows, or train with a shorter `window`";
+        return Err(Failure::new(message).help(help).deterministic().into());
     }
+    Ok(windows)
 }
 
-/// Gives the place of each test window's predicted row among the test rows.
+/// Gives the places of the test windows' predicted rows among the test rows: `[windows, steps]`.
 fn scored_rows(windows: &Windows, test: &Rows) -> Vec<usize> {
-    let row = |window: usize| {
-        let row = windows.row(window);
-        // Both are ordered by series and time; scores of the wrong rows would be worse than none.
-        assert_eq!(
-            windows.actual(window)[0],
-            test.scaled[row] as f32,
-            "windows and rows are in order"
-        );
-        row
-    };
-    (0..windows.len()).map(row).collect()
+    let rows = (0..windows.len()).flat_map(|window| {
+        windows.predicted_rows(window).zip(windows.actual(window)).map(|(row, actual)| {
+            let row = windows.place_in_split(row);
+            // Both are ordered by series and time; scores of the wrong rows would be worse than
+            // none.
+            assert_eq!(*actual, test.scaled[row] as f32, "windows and rows are in order");
+            row
+        })
+    });
+    rows.collect()
 }
 
 fn truth(

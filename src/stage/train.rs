@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Failure, Finished, InputSpec, OutputSpec, ParamIssue, Progress, Stop};
+use super::{Context, Failure, Finished, InputSpec, OutputSpec, Progress, Stop};
 use crate::data::table;
 use crate::data::transform::Transform;
 use crate::data::window::{WindowSpec, Windows};
@@ -19,6 +19,9 @@ use crate::model::checkpoint;
 use crate::model::file::Model;
 use crate::model::trainer::{self, Ended, Epoch, Listener, State, TrainConfig};
 use crate::model::{Device, EarlyStopping, Loss, Network, Optimizer, Outputs, Schedule};
+
+mod check;
+mod work;
 
 /// The version of the kind's results. 1: the first.
 pub const VERSION: u32 = 1;
@@ -48,12 +51,16 @@ pub struct Params {
     #[serde(default)]
     #[schemars(range(min = 0, max = 100_000))]
     pub horizon: usize,
-    /// Whether that row alone is predicted, or every row after the window up to it.
+    /// Which rows a window predicts, up to `horizon` rows after its last.
     #[serde(default)]
     pub outputs: Outputs,
     /// Whether past values of the target are features; they end one row before the predicted row.
     #[serde(default = "yes")]
     pub target_history: bool,
+    /// Whether windows of the validation rows may begin in the train rows, and those of the test
+    /// rows in the validation rows. What is predicted always lies in the split itself.
+    #[serde(default)]
+    pub across_splits: bool,
     /// The network.
     pub network: Network,
     /// The optimizer of the weights.
@@ -112,75 +119,6 @@ fn default_epochs() -> u64 {
 }
 
 impl Params {
-    /// Finds the mistakes that a field's type and range cannot express.
-    pub fn check(&self) -> Vec<ParamIssue> {
-        let mut issues = Vec::new();
-        if self.features.as_ref().is_some_and(|features| features.contains(&self.target)) {
-            let message = format!("the target `{}` cannot be one of its own features", self.target);
-            let help = "leave it out; `target_history: true` gives its past values";
-            issues.push(ParamIssue::new("features", message, help));
-        }
-        if self.features.as_ref().is_some_and(Vec::is_empty) && !self.target_history {
-            let message = "there are no features, so there is nothing to learn from";
-            let help = "name some, leave `features` out for all, or set `target_history: true`";
-            issues.push(ParamIssue::new("features", message, help));
-        }
-        if self.warmup_epochs >= self.epochs {
-            let message = format!(
-                "a warm-up of {} epochs never ends in a training of {}",
-                self.warmup_epochs, self.epochs
-            );
-            issues.push(ParamIssue::new("warmup_epochs", message, "make it less than `epochs`"));
-        }
-        issues.extend(self.check_schedule());
-        issues.extend(check_device(self.device));
-        issues
-    }
-
-    /// A factor of 1 changes nothing, and one of 0 ends all learning.
-    fn check_schedule(&self) -> Option<ParamIssue> {
-        let (Schedule::Step { factor, .. }
-        | Schedule::Exponential { factor }
-        | Schedule::ReduceOnPlateau { factor, .. }) = self.schedule
-        else {
-            return None;
-        };
-        let inside = factor > 0.0 && factor < 1.0;
-        let message = format!("the factor {factor} does not lower the learning rate step by step");
-        let help = "give one above 0 and below 1, such as 0.5";
-        (!inside).then(|| ParamIssue::new("schedule.factor", message, help))
-    }
-
-    /// Guesses how long training takes: the products of weights and steps.
-    pub(super) fn work(&self) -> u64 {
-        let layers = |units: &[usize], of: &dyn Fn(usize, usize) -> usize| -> usize {
-            let below = std::iter::once(0).chain(units.iter().copied());
-            units.iter().zip(below).map(|(&own, below)| of(own, below)).sum()
-        };
-        let steps = self.outputs.steps(self.horizon) * self.quantiles.len().max(1);
-        let products = match &self.network {
-            Network::Lstm { units, bidirectional: false, .. } => {
-                layers(units, &|own, below| own * (below + own)) * self.window
-            }
-            Network::Lstm { units, .. } => {
-                layers(units, &|own, below| 2 * own * (2 * below + own)) * self.window
-            }
-            // It has three gates where the LSTM has four.
-            Network::Gru { units, bidirectional, .. } => {
-                let directions = 1 + usize::from(*bidirectional);
-                let layer = |own, below| directions * own * (directions * below + own);
-                3 * layers(units, &layer) * self.window / 4
-            }
-            Network::Mlp { units, .. } => {
-                let first = units.first().map_or(0, |first| first * self.window);
-                (first + layers(units, &|own, below| own * below)) / 4
-            }
-            Network::Dlinear { .. } => self.window * steps / 2,
-            Network::Nlinear {} => self.window * steps / 4,
-        };
-        (products as u64).saturating_mul(self.epochs)
-    }
-
     /// Gives the model, the curve of its training, and its metrics.
     pub fn outputs(&self) -> Vec<OutputSpec> {
         vec![
@@ -221,13 +159,6 @@ impl Params {
     }
 }
 
-fn check_device(device: Device) -> Option<ParamIssue> {
-    let message = "this build of `runner` has no libtorch";
-    let help = "build it in: `scripts/libtorch.sh target/libtorch`, then `LIBTORCH=$PWD/target/libtorch \
-                cargo build --release --features tch`; or leave `device` out";
-    device.open().is_none().then(|| ParamIssue::new("device", message, help))
-}
-
 /// Trains the network and writes the model, the history and the metrics.
 ///
 /// Each epoch leaves a checkpoint from which a later run goes on to the same bits; the epochs that
@@ -241,8 +172,10 @@ pub fn run(params: &Params, context: &Context<'_>) -> Result<Finished, Stop> {
     // What is predicted must be a number that can be turned back into its own units.
     transform.number(&params.target)?;
     let spec = params.window_spec(&transform);
-    let windows = read(context.input("data.train")?, "train", &spec)?;
-    let validation = read(context.input("data.validation")?, "validation", &spec)?;
+    let train = context.input("data.train")?;
+    let windows = read(None, train, "train", &spec)?;
+    let before = params.across_splits.then_some(train);
+    let validation = read(before, context.input("data.validation")?, "validation", &spec)?;
     let config = params.config();
     let key = key(&config, &windows, &validation);
     let mut reporter = Reporter { context, key: &key, epochs: params.epochs };
@@ -264,7 +197,7 @@ pub fn run(params: &Params, context: &Context<'_>) -> Result<Finished, Stop> {
         .map_err(|ended| stop(ended, params))?;
     let (epoch, weights) = state.result(params.early_stopping.as_ref());
     let metrics = metrics(&state, epoch);
-    let model = Model::new(
+    let mut model = Model::new(
         &params.network,
         &windows,
         params.outputs,
@@ -272,6 +205,7 @@ pub fn run(params: &Params, context: &Context<'_>) -> Result<Finished, Stop> {
         transform,
         weights.to_vec(),
     );
+    model.card.across_splits = params.across_splits;
     let write = |error: &dyn std::fmt::Display| Failure::new(error.to_string());
     model.save(&context.outputs.join("model.safetensors")).map_err(|error| write(&error))?;
     write_history(&context.outputs.join("history.parquet"), &state.curve)?;
@@ -328,14 +262,23 @@ impl Listener<Stop> for Reporter<'_> {
     }
 }
 
-fn read(path: &Path, split: &str, spec: &WindowSpec) -> Result<Windows, Stop> {
-    let windows = Windows::read(path, spec)?;
+fn read(
+    before: Option<&Path>,
+    path: &Path,
+    split: &str,
+    spec: &WindowSpec,
+) -> Result<Windows, Stop> {
+    let windows = match before {
+        Some(before) => Windows::read_after(before, path, spec)?,
+        None => Windows::read(path, spec)?,
+    };
     if windows.is_empty() {
         let rows = spec.window + spec.horizon;
         let message = format!("no series of the {split} rows is long enough for a window");
         let help = format!(
             "a series needs {rows} rows and one more for the target's history: lower `window` or \
-             `horizon`, or give the split more rows"
+             `horizon`, give the split more rows, or let its windows begin in the split before by \
+             `across_splits: true`"
         );
         return Err(Failure::new(message).help(help).deterministic().into());
     }

@@ -61,8 +61,8 @@ impl Case {
             let w_recurrent =
                 Tensor::<2>::from_data(tensor("recurrent", number, &[units, 4 * units]), device)
                     .require_grad();
-            let bias = Tensor::<1>::from_data(tensor("bias", number, &[4 * units]), device)
-                .require_grad();
+            let bias =
+                Tensor::<1>::from_data(tensor("bias", number, &[4 * units]), device).require_grad();
             hidden = layer(hidden, w_input.clone(), w_recurrent.clone(), bias.clone());
             weights.push((w_input, w_recurrent, bias));
             width = units;

@@ -3,8 +3,6 @@
 use burn::Tensor;
 use burn::backend::TensorData;
 use burn::tensor::activation::relu;
-use burn::tensor::module::avg_pool1d;
-use burn::tensor::ops::AvgPoolOptions;
 use burn::tensor::{Device, Gradients};
 
 use super::Parameter;
@@ -170,16 +168,31 @@ fn flat(x: Tensor<3>) -> Tensor<2> {
 
 /// Gives the moving average of `x`, `[batch, window, inputs]`, over `average` rows about each; at
 /// the ends the first and the last row stand for those that are not there.
+///
+/// It is a running sum over plain values, since no gradient flows to the inputs of a network: a
+/// pooling operation costs more than all else of the network's step.
 fn moving_average(x: Tensor<3>, average: usize) -> Tensor<3> {
-    let window = x.dims()[1];
+    let (shape, device) = (x.dims(), x.device());
+    let [_, window, inputs] = shape;
     let edge = (average - 1) / 2;
-    if edge == 0 {
-        return x;
+    let data = x.into_data();
+    // A network's inputs are f32, as its weights are.
+    let values = data.as_slice::<f32>().expect("f32 inputs");
+    let mut means = vec![0.0; values.len()];
+    for (rows, means) in
+        values.chunks_exact(window * inputs).zip(means.chunks_exact_mut(window * inputs))
+    {
+        for input in 0..inputs {
+            let value = |row: usize| f64::from(rows[row.min(window - 1) * inputs + input]);
+            // The rows about the first: itself, `edge` times itself, and `edge` rows after.
+            let mut sum = value(0) * edge as f64 + (0..=edge).map(value).sum::<f64>();
+            for row in 0..window {
+                means[row * inputs + input] = (sum / average as f64) as f32;
+                sum += value(row + edge + 1) - value(row.saturating_sub(edge));
+            }
+        }
     }
-    let first = x.clone().narrow(1, 0, 1).repeat_dim(1, edge);
-    let last = x.clone().narrow(1, window - 1, 1).repeat_dim(1, edge);
-    let padded = Tensor::cat(vec![first, x, last], 1).swap_dims(1, 2);
-    avg_pool1d(padded, AvgPoolOptions::new([average]).with_stride([1])).swap_dims(1, 2)
+    Tensor::from_data(TensorData::new(means, shape), &device)
 }
 
 /// Takes the last value of the last input, the target's history, off all its values; gives that

@@ -4,17 +4,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
-use std::sync::Arc;
-
-use arrow::array::{
-    ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array,
-};
-use arrow::datatypes::{Field, Schema};
 
 use super::verdict::{self, Standing};
-use super::{Evaluation, Prediction};
-use crate::data::table;
-use crate::model::metrics::scores;
+use super::{Evaluation, Prediction, interval, tables};
+use crate::model::metrics::{Scores, scores};
 use crate::plot::{self, Forecast};
 use crate::stage::{Failure, Stop};
 
@@ -31,6 +24,8 @@ pub(super) fn metrics(evaluation: &Evaluation<'_>) -> BTreeMap<String, f64> {
         set(&format!("{prefix}_mae"), Some(one.scores.mae));
         set(&format!("{prefix}_r2"), one.scores.r2);
         set(&format!("{prefix}_mape"), one.scores.mape);
+        set(&format!("{prefix}_scaled_mse"), Some((one.scores.rmse / evaluation.scale).powi(2)));
+        set(&format!("{prefix}_scaled_mae"), Some(one.scores.mae / evaluation.scale.abs()));
         if let Some(standing) = one.standing {
             let beats = f64::from(u8::from(standing == Standing::Beats));
             beaten += beats;
@@ -44,6 +39,17 @@ pub(super) fn metrics(evaluation: &Evaluation<'_>) -> BTreeMap<String, f64> {
     set("baselines_beaten", Some(beaten));
     set("floor_rmse", floor(evaluation));
     set("rows", Some(evaluation.actual.len() as f64));
+    let mut pinball = 0.0;
+    for quantile in &evaluation.quantiles {
+        let loss = quantile.pinball(&evaluation.actual);
+        pinball += loss / evaluation.quantiles.len() as f64;
+        set(&format!("pinball_{}", quantile.level), Some(loss));
+    }
+    set("pinball", (!evaluation.quantiles.is_empty()).then_some(pinball));
+    if let Some(interval) = interval::outermost(&evaluation.quantiles, &evaluation.actual) {
+        set("interval_coverage", Some(interval.coverage));
+        set("interval_width", Some(interval.width));
+    }
     metrics
 }
 
@@ -51,7 +57,16 @@ pub(super) fn metrics(evaluation: &Evaluation<'_>) -> BTreeMap<String, f64> {
 pub(super) fn shown(metrics: &BTreeMap<String, f64>) -> BTreeMap<String, f64> {
     let shown = |name: &str| {
         name.ends_with("_rmse")
-            || ["test_mae", "test_r2", "explained_share", "baselines_beaten"].contains(&name)
+            || [
+                "test_mae",
+                "test_r2",
+                "test_scaled_mse",
+                "explained_share",
+                "baselines_beaten",
+                "pinball",
+                "interval_coverage",
+            ]
+            .contains(&name)
     };
     metrics
         .iter()
@@ -103,72 +118,37 @@ pub(super) fn write(
     let plot = plot::forecast(&evaluation.model.card.target, &forecasts(evaluation))
         .map_err(|error| Failure::new(error.to_string()))?;
     super::write(&folder.join("forecast.svg"), &plot)?;
-    write_table(&folder.join("scores.parquet"), score_columns(evaluation))?;
-    write_table(&folder.join("predictions.parquet"), prediction_columns(evaluation))
+    tables::write(&folder.join("scores.parquet"), tables::scores(evaluation))?;
+    tables::write(&folder.join("predictions.parquet"), tables::predictions(evaluation))
 }
 
-/// Columns by name, each with whether it may be null.
-type Columns = Vec<(&'static str, bool, ArrayRef)>;
-
-fn write_table(path: &Path, columns: Columns) -> Result<(), Stop> {
-    let field = |(name, nullable, array): &(&str, bool, ArrayRef)| {
-        Field::new(*name, array.data_type().clone(), *nullable)
-    };
-    let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
-    let arrays = columns.into_iter().map(|(.., array)| array).collect();
-    let batch = RecordBatch::try_new(schema.clone(), arrays)
-        .map_err(|error| Failure::new(format!("cannot make a table: {error}")))?;
-    table::write(path, schema, [Ok(batch)])?;
-    Ok(())
-}
-
-fn score_columns(evaluation: &Evaluation<'_>) -> Columns {
-    let all = &evaluation.predictions;
-    let floor = evaluation.truth.as_ref().and_then(|truth| scores(truth, &evaluation.actual));
-    let scored = all.iter().map(|one| one.scores).chain(floor).collect::<Vec<_>>();
-    let names = all.iter().map(|one| one.name).chain(floor.map(|_| "noise_floor"));
-    let rows = vec![evaluation.actual.len() as u64; scored.len()];
-    vec![
-        ("name", false, Arc::new(StringArray::from_iter_values(names))),
-        (
-            "rmse",
-            false,
-            Arc::new(Float64Array::from_iter_values(scored.iter().map(|one| one.rmse))),
-        ),
-        ("mae", false, Arc::new(Float64Array::from_iter_values(scored.iter().map(|one| one.mae)))),
-        ("r2", true, Arc::new(scored.iter().map(|one| one.r2).collect::<Float64Array>())),
-        ("mape", true, Arc::new(scored.iter().map(|one| one.mape).collect::<Float64Array>())),
-        ("rows", false, Arc::new(UInt64Array::from(rows))),
-    ]
-}
-
-fn prediction_columns(evaluation: &Evaluation<'_>) -> Columns {
-    let Evaluation { splits, scored, actual, predictions, .. } = evaluation;
-    let names = scored.iter().map(|&row| &splits.names[splits.test.series[row] as usize]);
-    let times = scored.iter().map(|&row| splits.test.micros[row]);
-    let times = TimestampMicrosecondArray::from_iter_values(times).with_timezone("+00:00");
-    vec![
-        ("series", false, Arc::new(StringArray::from_iter_values(names))),
-        ("time", false, Arc::new(times)),
-        ("actual", false, Arc::new(Float64Array::from(actual.clone()))),
-        ("predicted", false, Arc::new(Float64Array::from(predictions[0].values.clone()))),
-    ]
-}
-
+/// Gives what the plot shows of each series. Where a window predicts a path, these are the paths
+/// of the last window, of the window that ends where that one's path begins, and so on.
 fn forecasts(evaluation: &Evaluation<'_>) -> Vec<Forecast> {
-    let Evaluation { splits, scored, actual, predictions, .. } = evaluation;
-    let mut forecasts: BTreeMap<u32, Forecast> = BTreeMap::new();
-    for (place, &row) in scored.iter().enumerate() {
-        let series = splits.test.series[row];
-        let forecast = forecasts.entry(series).or_insert_with(|| Forecast {
-            series: splits.names[series as usize].clone(),
-            ..Forecast::default()
-        });
-        forecast.times.push(splits.test.micros[row] as f64 / 1e6);
-        forecast.actual.push(actual[place]);
-        forecast.predicted.push(predictions[0].values[place]);
-    }
-    forecasts.into_values().collect()
+    let Evaluation { splits, scored, actual, predictions, quantiles, .. } = evaluation;
+    let steps = evaluation.model.card.steps();
+    let windows: Vec<(u32, usize)> =
+        scored.iter().step_by(steps).map(|&row| splits.test.series[row]).zip(0..).collect();
+    let draw = |windows: &[(u32, usize)]| {
+        let series = windows[0].0;
+        let mut forecast =
+            Forecast { series: splits.names[series as usize].clone(), ..Forecast::default() };
+        let first = (windows.len() - 1) % steps;
+        for place in windows[first..]
+            .iter()
+            .step_by(steps)
+            .flat_map(|&(_, window)| window * steps..(window + 1) * steps)
+        {
+            forecast.times.push(splits.test.micros[scored[place]] as f64 / 1e6);
+            forecast.actual.push(actual[place]);
+            forecast.predicted.push(predictions[0].values[place]);
+            if let [low, .., high] = &quantiles[..] {
+                forecast.interval.push((low.values[place], high.values[place]));
+            }
+        }
+        forecast
+    };
+    windows.chunk_by(|left, right| left.0 == right.0).map(draw).collect()
 }
 
 fn markdown(evaluation: &Evaluation<'_>) -> String {
@@ -183,9 +163,13 @@ fn markdown(evaluation: &Evaluation<'_>) -> String {
         1 => "one row ahead".to_owned(),
         rows => format!("{rows} rows ahead"),
     };
+    let scored = match card.steps() {
+        1 => format!("{rows} test rows, {ahead}"),
+        steps => format!("the paths of {steps} rows from {} test windows", rows / steps),
+    };
     let _ = writeln!(
         text,
-        "Scores on {rows} test rows, {ahead}, in the units of `{}`. The period of the seasonal \
+        "Scores on {scored}, in the units of `{}`. The period of the seasonal \
          naive is {} s.\n",
         card.target, evaluation.params.period
     );
@@ -206,9 +190,72 @@ fn markdown(evaluation: &Evaluation<'_>) -> String {
         let note = "the conditional mean, which no prediction can beat";
         let _ = writeln!(text, "| the noise floor | {} | | {note} |", cells(&floor));
     }
+    text += &by_step(evaluation);
+    text += &intervals(evaluation);
     text += "\nThe model *beats* a baseline where its mean squared error is lower by at least 1 % \
              and by two standard errors (of the means of up to 50 blocks of neighbouring rows).\n\n";
     text += "![predicted and actual](forecast.svg)\n\n![training history](history.svg)\n";
+    text
+}
+
+/// The steps of a path that the report shows at most.
+const STEPS_SHOWN: usize = 8;
+
+/// Tables the RMSE of some steps of a path, where there is one.
+fn by_step(evaluation: &Evaluation<'_>) -> String {
+    let steps = evaluation.model.card.steps();
+    if steps == 1 {
+        return String::new();
+    }
+    let columns = STEPS_SHOWN.min(steps);
+    let shown: Vec<usize> =
+        (0..columns).map(|column| column * (steps - 1) / (columns - 1)).collect();
+    let mut text = "\n| RMSE of step |".to_owned();
+    shown.iter().for_each(|step| text += &format!(" {} |", step + 1));
+    text += &format!("\n|---|{}\n", "---:|".repeat(columns));
+    for one in &evaluation.predictions {
+        let of = |step: &usize| plot::significant(step_scores(evaluation, one, *step).rmse);
+        let _ = writeln!(
+            text,
+            "| {} | {} |",
+            one.label,
+            shown.iter().map(of).collect::<Vec<_>>().join(" | ")
+        );
+    }
+    text
+}
+
+/// Scores one step of a path (from 0).
+pub(super) fn step_scores(evaluation: &Evaluation<'_>, one: &Prediction, step: usize) -> Scores {
+    let steps = evaluation.model.card.steps();
+    let of = |all: &[f64]| -> Vec<f64> { all.iter().skip(step).step_by(steps).copied().collect() };
+    scores(&of(&one.values), &of(&evaluation.actual)).expect("there is a scored window")
+}
+
+/// Tells how good the quantiles are, where the model predicts any.
+fn intervals(evaluation: &Evaluation<'_>) -> String {
+    let Evaluation { quantiles, actual, .. } = evaluation;
+    if quantiles.is_empty() {
+        return String::new();
+    }
+    let mut text =
+        "\n| quantile | pinball loss | actual values below it |\n|---|---:|---:|\n".to_owned();
+    for one in quantiles {
+        let loss = plot::significant(one.pinball(actual));
+        let below = 100.0 * one.share_below(actual);
+        let _ = writeln!(text, "| {} | {loss} | {below:.1} % |", one.level);
+    }
+    if let Some(interval) = interval::outermost(quantiles, actual) {
+        let _ = writeln!(
+            text,
+            "\nThe interval from the lowest to the highest quantile should hold {:.0} % of the \
+             actual values and holds {:.1} %; it is {} wide on average. The scores above are those \
+             of the quantile nearest to the median.",
+            100.0 * interval.expected,
+            100.0 * interval.coverage,
+            plot::significant(interval.width)
+        );
+    }
     text
 }
 
@@ -220,7 +267,7 @@ fn word(standing: Standing) -> &'static str {
     }
 }
 
-fn cells(scores: &crate::model::metrics::Scores) -> String {
+fn cells(scores: &Scores) -> String {
     // Adding 0 turns a negative zero into a positive one.
     let four = |value: f64| format!("{:.4}", (value * 1e4).round() / 1e4 + 0.0);
     let some = |value: Option<f64>| value.map_or("–".to_owned(), four);

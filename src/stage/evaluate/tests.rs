@@ -41,6 +41,18 @@ impl Project {
     /// Makes two series in which the target is the product of two features plus noise, or noise
     /// alone; trains on them; and keeps the truth.
     fn new(learnable: bool, horizon: usize) -> Project {
+        Project::of(
+            learnable,
+            json!({
+                "target": "y", "window": 3, "horizon": horizon, "epochs": 25,
+                "network": { "kind": "lstm", "units": [12] },
+                "optimizer": { "kind": "adam", "learning_rate": 0.01 },
+                "early_stopping": { "patience": 6 },
+            }),
+        )
+    }
+
+    fn of(learnable: bool, train: Value) -> Project {
         let folder = tempfile::tempdir().expect("a folder can be made");
         write_raw(folder.path(), learnable);
         let raw = folder.path().join("raw.parquet");
@@ -56,16 +68,7 @@ impl Project {
             }),
             &["train", "validation", "test", "transform"],
         );
-        project.stage(
-            StageKind::Train,
-            json!({
-                "target": "y", "window": 3, "horizon": horizon, "epochs": 25,
-                "network": { "kind": "lstm", "units": [12] },
-                "optimizer": { "kind": "adam", "learning_rate": 0.01 },
-                "early_stopping": { "patience": 6 },
-            }),
-            &["model", "history"],
-        );
+        project.stage(StageKind::Train, train, &["model", "history"]);
         project
     }
 
@@ -218,7 +221,7 @@ fn masked(text: &str) -> String {
 fn the_results_are_those_of_this_version() {
     let bump =
         "the results changed: bump VERSION in src/stage/evaluate.rs and add a line of history";
-    assert_eq!(VERSION, 1, "set the results of the new version here");
+    assert_eq!(VERSION, 2, "set the results of the new version here");
     let mut project = Project::new(true, 0);
     let folder = project.folder.path();
     let mut model = Model::load(&project.inputs["model"]).expect("it was written");
@@ -252,27 +255,37 @@ fn the_results_are_those_of_this_version() {
         ("last_value_mape", 0.207_484),
         ("last_value_r2", -0.923_217),
         ("last_value_rmse", 1.2572),
+        ("last_value_scaled_mae", 0.194_752),
+        ("last_value_scaled_mse", 0.059_915),
         ("mean_beaten", 0.0),
         ("mean_mae", 0.701_897),
         ("mean_mape", 0.148_545),
         ("mean_r2", -2.5847e-5),
         ("mean_rmse", 0.906_556),
+        ("mean_scaled_mae", 0.136_659),
+        ("mean_scaled_mse", 0.031_154_4),
         ("ridge_beaten", 0.0),
         ("ridge_explained_share", -0.014_066_5),
         ("ridge_mae", 0.707_146),
         ("ridge_mape", 0.149_473),
         ("ridge_r2", -0.013_728_5),
         ("ridge_rmse", 0.912_746),
+        ("ridge_scaled_mae", 0.137_681),
+        ("ridge_scaled_mse", 0.031_581_2),
         ("rows", 274.0),
         ("seasonal_naive_beaten", 0.0),
         ("seasonal_naive_mae", 0.959_185),
         ("seasonal_naive_mape", 0.200_111),
         ("seasonal_naive_r2", -0.821_281),
         ("seasonal_naive_rmse", 1.22343),
+        ("seasonal_naive_scaled_mae", 0.186_753),
+        ("seasonal_naive_scaled_mse", 0.056_739_4),
         ("test_mae", 1.25595),
         ("test_mape", 0.248_209),
         ("test_r2", -1.94136),
         ("test_rmse", 1.55476),
+        ("test_scaled_mae", 0.244_533),
+        ("test_scaled_mse", 0.091_634),
         ("row 0", 3.13562),
         ("row 90", 3.5294),
         ("row 180", 5.03184),
@@ -293,7 +306,7 @@ fn the_results_are_those_of_this_version() {
         let schema = evaluated.table(file).schema();
         schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>().join(" ")
     });
-    let expected = ["name rmse mae r2 mape rows", "series time actual predicted"];
+    let expected = ["name rmse mae r2 mape scaled_mse rows", "series time actual predicted"];
     assert_eq!(columns, expected, "{bump}");
 }
 
@@ -329,6 +342,68 @@ fn a_model_that_looks_ahead_is_scored_without_the_truth() {
     // With a period of one row, the season before that is known is the last known value.
     let rmse = |name: &str| evaluated.metrics[name];
     assert_eq!(rmse("seasonal_naive_rmse"), rmse("last_value_rmse"));
+}
+
+#[test]
+fn a_path_of_quantiles_is_scored_step_by_step_beside_the_baselines() {
+    let project = Project::of(
+        true,
+        json!({
+            "target": "y", "window": 3, "horizon": 4, "outputs": "path", "across_splits": true,
+            "loss": "quantile", "quantiles": [0.05, 0.45, 0.95], "epochs": 20,
+            "network": { "kind": "nlinear" },
+            "optimizer": { "kind": "adam", "learning_rate": 0.01 },
+        }),
+    );
+    let evaluated = project.evaluate(&Params { period: 86_400.0 }).expect("it can be evaluated");
+    let metrics = &evaluated.metrics;
+    // Every row of the test begins a path but the last three of each of the two series.
+    let windows = 2 * (140 - 3);
+    assert_eq!(metrics["rows"], 4.0 * f64::from(windows));
+    let predictions = evaluated.table("predictions.parquet");
+    let column =
+        |name: &str| predictions.column_by_name(name).expect("the column is there").clone();
+    let numbers = |name: &str| column(name).as_primitive::<Float64Type>().values().to_vec();
+    let (actual, predicted) = (numbers("actual"), numbers("predicted"));
+    let steps = column("step").as_primitive::<arrow::datatypes::UInt64Type>().values().to_vec();
+    assert_eq!(steps[..5], [1, 2, 3, 4, 1]);
+    assert_eq!(predicted, numbers("predicted_0.45"));
+    let (low, high) = (numbers("predicted_0.05"), numbers("predicted_0.95"));
+    let inside = (0..actual.len()).filter(|&row| (low[row]..=high[row]).contains(&actual[row]));
+    let coverage = inside.count() as f64 / actual.len() as f64;
+    assert_eq!(metrics["interval_coverage"], coverage);
+    assert!((0.8..0.98).contains(&coverage), "{coverage}");
+    let pinball = ["0.05", "0.45", "0.95"].map(|level| metrics[&format!("pinball_{level}")]);
+    assert!((pinball.iter().sum::<f64>() / 3.0 - metrics["pinball"]).abs() < 1e-12);
+    assert!((2.0 * pinball[1] / metrics["test_mae"] - 1.0).abs() < 0.2, "{metrics:?}");
+
+    // The last value that a window knows is the first actual value of the one before.
+    let first = |window: usize| actual[4 * window];
+    let errors: Vec<f64> = (1..windows as usize)
+        .filter(|window| *window != windows as usize / 2)
+        .flat_map(|window| (0..4).map(move |step| (window, step)))
+        .map(|(window, step)| (first(window - 1) - actual[4 * window + step]).powi(2))
+        .collect();
+    let rmse = (errors.iter().sum::<f64>() / errors.len() as f64).sqrt();
+    assert!((metrics["last_value_rmse"] / rmse - 1.0).abs() < 0.02, "{rmse} {metrics:?}");
+
+    let scored = evaluated.table("scores.parquet");
+    assert_eq!(scored.num_rows(), 5 + 5 * 4);
+    let of = |name: &str| {
+        let column = scored.column_by_name(name).expect("the column is there");
+        column.as_primitive::<Float64Type>().values().to_vec()
+    };
+    let (rmse, scaled) = (of("rmse"), of("scaled_mse"));
+    // The model's mean squared error is the mean of those of its steps.
+    let mean = rmse[5..9].iter().map(|rmse| rmse * rmse).sum::<f64>() / 4.0;
+    assert!((mean.sqrt() - rmse[0]).abs() < 1e-12 && rmse[0] == metrics["test_rmse"]);
+    assert_eq!(scaled[0], metrics["test_scaled_mse"]);
+    assert!((scaled[0] / scaled[1] - (rmse[0] / rmse[1]).powi(2)).abs() < 1e-9);
+    let report = evaluated.text("report");
+    assert!(report.contains("| RMSE of step | 1 | 2 | 3 | 4 |"), "{report}");
+    assert!(report.contains("the paths of 4 rows from 274 test windows"), "{report}");
+    assert!(report.contains("should hold 90 % of the actual values"), "{report}");
+    assert!(evaluated.text("forecast_plot").contains("interval"));
 }
 
 #[test]

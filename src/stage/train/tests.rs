@@ -317,6 +317,61 @@ fn a_window_longer_than_any_series_fails_before_training() {
         panic!("a window of 150 rows and one for history in a series of 150")
     };
     assert_eq!(failure.message, "no series of the validation rows is long enough for a window");
+    let help = failure.help.expect("a way out");
+    assert!(help.contains("across_splits"), "{help}");
+    // Both splits number their times from 0, so their rows do not follow each other.
+    let params = self::params(json!({ "window": 150, "across_splits": true }));
+    let Err(Stop::Failed(failure)) = project.run(&params, "long", &Heard::default()) else {
+        panic!("validation rows of the time of train rows")
+    };
+    assert!(failure.message.contains("not earlier"), "{}", failure.message);
+}
+
+/// Every network learns something of a target that follows its own past.
+#[test]
+fn every_network_learns_and_keeps_what_it_learnt() {
+    let project = Project::new(1.0);
+    let path = json!({ "horizon": 2, "outputs": "path", "epochs": 30, "loss": "mse" });
+    let quantiles = json!({
+        "horizon": 2, "outputs": "path", "epochs": 30, "loss": "quantile", "quantiles": [0.2, 0.5, 0.9]
+    });
+    let networks = [
+        (json!({ "kind": "gru", "units": [6, 4], "dropout": 0.1 }), &path, 2),
+        (json!({ "kind": "lstm", "units": [5], "bidirectional": true }), &path, 2),
+        (json!({ "kind": "mlp", "units": [12], "dropout": 0.1 }), &path, 2),
+        (json!({ "kind": "dlinear", "average": 3 }), &path, 2),
+        (json!({ "kind": "nlinear" }), &path, 2),
+        (json!({ "kind": "nlinear" }), &quantiles, 6),
+    ];
+    for (network, changes, outputs) in networks {
+        let mut changes = changes.clone();
+        changes["network"] = network.clone();
+        let name = format!("{network} {outputs}");
+        let (files, metrics) = project.run(&params(changes), &name, &Heard::default()).unwrap();
+        let path = project.folder.path().join("model");
+        fs::write(&path, &files["model"]).unwrap();
+        let model = Model::load(&path).unwrap();
+        let spec = model.window_spec();
+        let validation = Windows::read(&project.inputs["data.validation"], &spec).unwrap();
+        let predicted = model.predict(&validation).unwrap();
+        assert_eq!(predicted.len(), outputs * validation.len());
+        let actual: Vec<f32> =
+            (0..validation.len()).flat_map(|window| validation.actual(window)).copied().collect();
+        let loss = if outputs == 6 { Loss::Quantile } else { Loss::Mse };
+        let own = loss.of_slices(&predicted, &actual, &model.card.quantiles);
+        let last =
+            |window: usize| *validation.inputs_of_row(validation.last_row(window)).last().unwrap();
+        let naive: Vec<f32> =
+            (0..validation.len()).flat_map(|window| vec![last(window); outputs]).collect();
+        let naive = loss.of_slices(&naive, &actual, &model.card.quantiles);
+        assert!(own < 0.95 * naive, "{name}: {own} where the last value has {naive}");
+        // Quantiles that crossed are put in order, which never makes the loss larger.
+        let expected = metrics["validation_loss"];
+        let same = (own - expected).abs() < 1e-12 || loss == Loss::Quantile && own <= expected;
+        assert!(same, "{name}: {own}, not {expected}");
+        let rises = |quantiles: &[f32]| quantiles.is_sorted();
+        assert!(predicted.chunks_exact(model.card.quantiles.len().max(1)).all(rises));
+    }
 }
 
 #[test]
@@ -330,4 +385,25 @@ fn params_that_make_no_sense_are_issues() {
     assert_eq!(paths(json!({ "warmup_epochs": 4 })), ["warmup_epochs"]);
     let flat = json!({ "schedule": { "kind": "reduce_on_plateau", "factor": 1.0 } });
     assert_eq!(paths(flat), ["schedule.factor"]);
+    let messages = |changes: Value| -> Vec<(String, String)> {
+        let issues = params(changes).check();
+        assert!(issues.iter().all(|issue| issue.help.is_some()));
+        issues.into_iter().map(|issue| (issue.path, issue.message)).collect()
+    };
+    let one = |changes: Value, path: &str, words: &str| {
+        let found = messages(changes);
+        assert!(found.len() == 1 && found[0].0 == path && found[0].1.contains(words), "{found:?}");
+    };
+    let nlinear = json!({ "kind": "nlinear" });
+    one(json!({ "network": nlinear, "target_history": false }), "network", "last value");
+    let even = json!({ "network": { "kind": "dlinear", "average": 24 } });
+    one(even, "network.average", "24 rows");
+    one(json!({ "outputs": "path" }), "outputs", "horizon of 0");
+    one(json!({ "loss": "quantile" }), "quantiles", "needs `quantiles`");
+    one(json!({ "quantiles": [0.5] }), "quantiles", "`loss: quantile` alone");
+    one(json!({ "loss": "quantile", "quantiles": [0.0, 0.5] }), "quantiles", "between 0 and 1");
+    one(json!({ "loss": "quantile", "quantiles": [0.5, 0.5] }), "quantiles", "rise");
+    let sound =
+        json!({ "loss": "quantile", "quantiles": [0.1, 0.9], "horizon": 2, "outputs": "path" });
+    assert!(paths(sound).is_empty());
 }

@@ -51,8 +51,7 @@ mod libtorch {
                 .flat_map(|window| validation.actual(window))
                 .copied()
                 .collect();
-            let loss =
-                Loss::Mse.of_slices(&model.predict(&validation).unwrap(), &actual, &[]);
+            let loss = Loss::Mse.of_slices(&model.predict(&validation).unwrap(), &actual, &[]);
             assert!((loss / given["validation_loss"] - 1.0).abs() < 1e-4, "{network}: {loss}");
         }
     }
