@@ -1,5 +1,6 @@
-//! Prints what a training step costs on one thread, whole: gathering 32 windows of 18 features,
-//! dropout, forward, loss, backward and the optimizer's update.
+//! Prints what a training step costs, whole: gathering 32 windows of 18 features, dropout, forward,
+//! loss, backward and the optimizer's update; on one thread, on two, and on one while another
+//! training runs beside it. The optimizer's update is measured alone too, and told as its share.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -9,6 +10,7 @@ use std::time::Instant;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
 use runner::data::window::{WindowSpec, Windows};
 use runner::data::{TimeColumn, TimeUnit, table};
+use runner::model::team;
 use runner::model::trainer::{self, Listener, State, TrainConfig};
 use runner::model::{Device, Loss, Network, Optimizer, Schedule, Sizes};
 
@@ -20,19 +22,31 @@ fn main() {
     for window in [24, 1] {
         let train = windows(&folder.path().join("train.parquet"), window, BATCH * STEPS);
         let validation = windows(&folder.path().join("validation.parquet"), window, 1);
-        for units in [vec![64, 64], vec![128], vec![64], vec![32], vec![16]] {
-            let alone = measure(Device::Cpu, &units, &train, &validation);
+        let shapes = [vec![64, 64], vec![128], vec![128, 128], vec![64], vec![32], vec![16]];
+        for units in shapes {
+            let step = || measure(Device::Cpu, &units, &train, &validation);
+            // In turns, since a machine's speed changes from minute to minute.
+            let rounds: Vec<[f64; 2]> = (0..5).map(|_| [step(), team::with(2, step)]).collect();
+            let [one, two] =
+                [0, 1].map(|at| median(rounds.iter().map(|round| round[at]).collect()));
             let [beside, _] = std::thread::scope(|scope| {
                 [(); 2]
-                    .map(|()| scope.spawn(|| measure(Device::Cpu, &units, &train, &validation)))
+                    .map(|()| scope.spawn(step))
                     .map(|thread| thread.join().expect("a measurement"))
             });
+            let update = update(&units, &train);
             println!(
-                "units {units:?}, {window:>2} steps: {alone:.3} ms alone, {beside:.3} ms beside another"
+                "units {:>10}, {window:>2} steps: {one:.3} ms on one thread, {two:.3} on two, \
+                 {beside:.3} beside another; of it the optimizer {:.1} %",
+                format!("{units:?}"),
+                100.0 * update / one,
             );
             if Device::Libtorch.open().is_some() {
                 let time = measure(Device::Libtorch, &units, &train, &validation);
-                println!("units {units:?}, {window:>2} steps: {time:.3} ms alone on libtorch");
+                println!(
+                    "{:>16}, {window:>2} steps: {time:.3} ms on libtorch",
+                    format!("{units:?}")
+                );
             }
         }
         let network = Network::Lstm { units: vec![64, 64], dropout: 0.0, bidirectional: false };
@@ -45,9 +59,37 @@ fn main() {
     }
 }
 
+/// Gives the median time of an optimizer's update, in milliseconds.
+fn update(units: &[usize], train: &Windows) -> f64 {
+    let config = config(Device::Cpu, units);
+    let mut state = State::new(&config, config.sizes(train));
+    let gradient: Vec<f32> = state.weights.iter().map(|weight| 0.1 * weight).collect();
+    let time = |_| {
+        let started = Instant::now();
+        config.optimizer.update(&mut state.moments, &mut state.weights, &gradient, 1e-3);
+        1e3 * started.elapsed().as_secs_f64()
+    };
+    median((0..500).map(time).collect())
+}
+
 /// Gives the median time of a step, in milliseconds.
 fn measure(device: Device, units: &[usize], train: &Windows, validation: &Windows) -> f64 {
-    let config = TrainConfig {
+    let config = config(device, units);
+    let mut watch = Watch { started: Instant::now(), steps: Vec::new() };
+    let state = State::new(&config, config.sizes(train));
+    let ended = trainer::train::<()>(&config, train, validation, state, &mut watch);
+    ended.expect("a training to its end");
+    // The first epoch warms up.
+    median(watch.steps.split_off(1))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn config(device: Device, units: &[usize]) -> TrainConfig {
+    TrainConfig {
         device,
         network: Network::Lstm { units: units.to_vec(), dropout: 0.2, bidirectional: false },
         optimizer: Optimizer::default(),
@@ -58,17 +100,9 @@ fn measure(device: Device, units: &[usize], train: &Windows, validation: &Window
         gradient_clip: None,
         early_stopping: None,
         batch_size: BATCH,
-        epochs: 12,
+        epochs: 6,
         seed: 7,
-    };
-    let mut watch = Watch { started: Instant::now(), steps: Vec::new() };
-    let state = State::new(&config, config.sizes(train));
-    let ended = trainer::train::<()>(&config, train, validation, state, &mut watch);
-    ended.expect("a training to its end");
-    // The first epoch warms up.
-    let mut steps = watch.steps.split_off(1);
-    steps.sort_unstable_by(f64::total_cmp);
-    steps[steps.len() / 2]
+    }
 }
 
 /// Makes `count` windows of 17 random features and the target's history.

@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -20,6 +21,7 @@ pub mod check;
 pub mod completions;
 pub mod graph;
 pub mod plan;
+pub mod predict;
 pub mod run;
 pub mod schema;
 pub mod terminal;
@@ -62,6 +64,8 @@ pub enum Command {
     Plan(self::plan::Plan),
     /// Explain in full why a stage would run
     Why(why::Why),
+    /// Predict from a raw table with a trained model
+    Predict(predict::Predict),
     /// Report every mistake of a pipeline file
     Check(check::Check),
     /// Draw the stages and what they read
@@ -88,7 +92,7 @@ pub struct PipelineArguments {
 pub enum Exit {
     /// All is done.
     Done,
-    /// A stage failed, or would fail.
+    /// A stage failed, or would fail; or predictions could not be written.
     Failed,
     /// The pipeline or the command line is invalid.
     Invalid,
@@ -137,6 +141,12 @@ pub enum Error {
     /// A file that a stage reads cannot be read: in a run, its stage would fail.
     #[error(transparent)]
     Input(#[from] UnreadableInput),
+    /// What was asked for cannot be written.
+    #[error("{message}")]
+    Failed {
+        /// What went wrong, with the path and the act.
+        message: String,
+    },
     /// What there is to say cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
@@ -195,6 +205,7 @@ impl Session<'_> {
         let (text, exit) = match error {
             Error::Pipeline(invalid) => (check::describe(invalid, self.err_look), Exit::Invalid),
             Error::Usage { message, help } => (said(message, help.as_deref()), Exit::Invalid),
+            Error::Failed { message } => (said(message, None), Exit::Failed),
             Error::Input(input) => (said(&input.to_string(), Some(input.help())), Exit::Failed),
             // Whoever reads our output has read enough.
             Error::Output(error) if error.kind() == ErrorKind::BrokenPipe => return Exit::Done,
@@ -241,6 +252,11 @@ fn said(message: &str, help: Option<&str>) -> String {
     format!("error: {message}\n{}", help.unwrap_or_default())
 }
 
+/// Gives the CPUs that this process may use.
+fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
 /// Parses the arguments, does what they ask, and says what went wrong.
 pub fn main(
     arguments: impl IntoIterator<Item = OsString>,
@@ -273,6 +289,7 @@ fn dispatch(arguments: &Arguments, session: &mut Session<'_>) -> Result<Exit, Er
         Command::Run(arguments) => run::run(arguments, session),
         Command::Plan(arguments) => plan::run(arguments, session),
         Command::Why(arguments) => why::run(arguments, session),
+        Command::Predict(arguments) => predict::run(arguments, session),
         Command::Check(arguments) => check::run(arguments, session),
         Command::Graph(arguments) => graph::run(arguments, session),
         Command::Schema(arguments) => schema::run(arguments, session),

@@ -37,7 +37,7 @@ mod finish;
 mod listener;
 mod place;
 pub mod process;
-mod signals;
+pub mod signals;
 mod start;
 mod study_outputs;
 mod tell;
@@ -414,7 +414,8 @@ impl<'r> Run<'r> {
 fn demand(kind: StageKind) -> Demand {
     match kind {
         StageKind::Generate | StageKind::Preprocess => Demand::Idle,
-        StageKind::Train | StageKind::Evaluate | StageKind::Command => Demand::One,
+        StageKind::Train => Demand::Spare,
+        StageKind::Evaluate | StageKind::Command => Demand::One,
         StageKind::Tune => Demand::None,
     }
 }

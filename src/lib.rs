@@ -14,6 +14,7 @@ pub mod data;
 pub mod model;
 pub mod study;
 
+pub mod conversion;
 pub mod plot;
 pub mod stage;
 

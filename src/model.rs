@@ -12,13 +12,22 @@ pub mod checkpoint;
 mod device;
 mod dropout;
 pub mod file;
+pub mod forecast;
 pub mod gru;
+pub mod keras;
+mod layer;
 mod loss;
+#[cfg_attr(
+    feature = "tch",
+    expect(deprecated, reason = "burn-tch is not in burn 0.23; burn stays at 0.22 for it")
+)]
 pub mod lstm;
 pub mod metrics;
 pub mod network;
 pub mod optimizer;
 pub mod rate;
+pub mod recurrent;
+pub mod team;
 pub mod trainer;
 
 pub use device::Device;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde_json::Value;
 
+use crate::conversion::Conversion;
 pub use crate::data::Format;
 use crate::stage::{OutputSpec, Params, StageKind};
 
@@ -225,8 +226,8 @@ pub enum Source {
 pub struct Export {
     /// The file's path under `artifacts/<pipeline>/`.
     pub file: PathBuf,
-    /// The format to convert to, where that is not the output's own.
-    pub format: Option<Format>,
+    /// What the output is turned into, where its own format is not the one asked for.
+    pub conversion: Option<Conversion>,
 }
 
 /// Options of execution.

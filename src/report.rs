@@ -23,9 +23,12 @@ use crate::event::Event;
 mod bars;
 mod json;
 mod lines;
+mod meter;
 mod plain;
 mod summary;
 pub mod text;
+
+pub use meter::Meter;
 
 /// Shows what happens in a run.
 pub trait Reporter {

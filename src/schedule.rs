@@ -44,6 +44,9 @@ pub enum Demand {
     One,
     /// A fair share of those idle at its start, and at least one.
     Idle,
+    /// All that are idle at its start where nothing else could take them soon, else one: for what
+    /// gains less from a second slot than another task would.
+    Spare,
 }
 
 /// Where a task stands.
@@ -168,9 +171,22 @@ impl Schedule {
             Demand::None => 0,
             Demand::One => 1,
             Demand::Idle => (self.free / self.queued.len()).max(1),
+            Demand::Spare if self.is_wanted_beside(task) => 1,
+            Demand::Spare => self.free.max(1),
         };
         self.set(task, State::Running { slots });
         Some(Step::Start { task, slots })
+    }
+
+    /// Says whether another task may want a slot before one that runs now ends; a running study
+    /// adds tasks that do.
+    fn is_wanted_beside(&self, task: TaskId) -> bool {
+        let wants = |other: &Task| match other.state {
+            State::Ready | State::Checking | State::Queued | State::Joined => true,
+            State::Running { .. } => other.demand == Demand::None,
+            State::Waiting | State::Done(_) => false,
+        };
+        (self.tasks.iter().enumerate()).any(|(other, state)| other != task.0 && wants(state))
     }
 
     /// Says that a checked task must run.

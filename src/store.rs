@@ -116,9 +116,9 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
-    /// A table cannot be converted.
+    /// A file cannot be converted.
     #[error(transparent)]
-    Convert(#[from] crate::data::DataError),
+    Convert(#[from] crate::conversion::ConversionError),
 }
 
 impl StoreError {

@@ -12,18 +12,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 mod check;
+mod cmaes;
 mod domain;
 mod grid;
 mod parzen;
 mod pruner;
 mod random;
+mod sobol;
 pub(crate) mod space;
 #[cfg(test)]
 mod tests;
 mod tpe;
 mod trials;
 
-pub use check::check_space;
+pub use check::{check_sampler, check_space};
 pub use trials::{Steps, Study, StudyConfig, Trial, TrialEnd, TrialState};
 
 /// The intermediate metrics that an action reported, by step; kept with its entry.
@@ -99,6 +101,44 @@ pub enum Sampler {
         #[serde(default = "default_startup")]
         startup: u64,
     },
+    /// A scrambled Sobol sequence, which covers the space more evenly than random draws.
+    QuasiRandom {
+        /// The seed of the draws.
+        #[serde(default)]
+        seed: u64,
+    },
+    /// The evolution strategy CMA-ES (Hansen 2016), by whole generations. It moves the numbers that
+    /// have no `when`; all else is drawn at random.
+    Cmaes {
+        /// The seed of the draws.
+        #[serde(default)]
+        seed: u64,
+        /// The first step size, as a share of each range.
+        #[serde(default = "default_sigma")]
+        #[schemars(range(min = 1e-6, max = 1.0))]
+        sigma: f64,
+        /// Trials in a generation; unless given, 4 + 3 ln(numbers), rounded down.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 2, max = 10_000))]
+        population: Option<u64>,
+    },
+}
+
+impl Sampler {
+    /// Gives the seed; a grid has none.
+    pub(crate) fn seed(&self) -> u64 {
+        match self {
+            Sampler::Random { seed }
+            | Sampler::Tpe { seed, .. }
+            | Sampler::QuasiRandom { seed }
+            | Sampler::Cmaes { seed, .. } => *seed,
+            Sampler::Grid => 0,
+        }
+    }
+}
+
+fn default_sigma() -> f64 {
+    0.2
 }
 
 fn default_startup() -> u64 {
@@ -120,6 +160,18 @@ pub enum Pruner {
         /// Steps before which no trial is pruned.
         #[serde(default)]
         warmup: u64,
+    },
+    /// Asynchronous successive halving (Li 2020): at each rung, a trial that is not among the best of
+    /// those that got there is stopped.
+    Asha {
+        /// The first rung, in steps; each further one is `reduction` times as high.
+        #[serde(default = "default_min_resource")]
+        #[schemars(range(min = 1))]
+        min_resource: u64,
+        /// One in this many goes on at each rung.
+        #[serde(default = "default_asha_reduction")]
+        #[schemars(range(min = 2))]
+        reduction: u64,
     },
     /// Successive halving in brackets of different first rungs (Li 2018).
     Hyperband {
@@ -144,6 +196,10 @@ fn default_median_startup() -> u64 {
 
 fn default_min_resource() -> u64 {
     1
+}
+
+fn default_asha_reduction() -> u64 {
+    4
 }
 
 fn default_reduction() -> u64 {

@@ -337,8 +337,43 @@ fn a_file_name_is_exported_once() {
     let output = check(text).expect(2);
     assert!(output.stderr.contains("the file `out.csv` is exported twice"), "{}", output.stderr);
     assert!(output.stderr.contains("also here"), "{}", output.stderr);
-    let text = format!("stages:\n{GENERATE}{TRAIN}    export: {{ model: m.h5 }}\n");
-    mistakes(&text, &[("15:22", "cannot be written as `m.h5`", "m.h5", "is `.safetensors`")]);
+    let text = format!("stages:\n{GENERATE}{TRAIN}    export: {{ model: m.onnx }}\n");
+    mistakes(
+        &text,
+        &[("15:22", "cannot be written as `m.onnx`", "m.onnx", "`.safetensors`, `.h5`")],
+    );
+}
+
+#[test]
+fn a_network_that_keras_does_not_have_is_not_exported_to_it() {
+    let lstm = "{ kind: lstm, units: [8] }";
+    let nlinear = TRAIN.replace(lstm, "{ kind: nlinear }");
+    assert_ne!(nlinear, TRAIN);
+    let tune = |search: &str| {
+        format!(
+            "  u:\n    kind: tune\n    params: {{ stage: train, objective: {{ minimize: validation_loss }}, \
+             trials: 2, search: {{ {search} }} }}\n    export: {{ model: u.keras }}\n"
+        )
+    };
+    let text = format!(
+        "stages:\n{GENERATE}{nlinear}    export: {{ model: t.h5 }}\n{}",
+        tune("window: { int: [2, 4] }")
+    );
+    let says = |name: &str| format!("cannot be written as `{name}`");
+    mistakes(
+        &text,
+        &[
+            ("15:22", &says("t.h5"), "t.h5", "no layers for the network `nlinear`"),
+            ("19:22", &says("u.keras"), "u.keras", "train an `lstm`, `gru` or `mlp`"),
+        ],
+    );
+    // Which network is best is not known before the trials.
+    let choice = format!("network: {{ choice: [{lstm}, {{ kind: nlinear }}] }}");
+    check(format!("stages:\n{GENERATE}{nlinear}{}", tune(&choice))).expect(0);
+    // Only a training's file is known to be a model of ours.
+    let text = "stages:\n  c:\n    kind: command\n    params: { run: [ls], outputs: { m: m.safetensors } }\n    \
+                export: { m: m.keras }\n";
+    mistakes(text, &[("5:18", "cannot be written as `m.keras`", "m.keras", "`.safetensors`")]);
 }
 
 #[test]

@@ -175,3 +175,33 @@ fn plan_tells_a_stages_own_change_below_a_dirty_one() {
         ]
     );
 }
+
+#[test]
+fn every_epoch_is_told_however_short() {
+    let text = r"
+stages:
+  made:
+    kind: generate
+    params: { dataset: lambda, rows: 200, functions: 2 }
+  prepared:
+    kind: preprocess
+    inputs: { data: made.data }
+    params:
+      series: FunctionID
+      time: { column: Timestamp }
+      one_hot: [FunctionID]
+      split: { by: time, train: 0.7, validation: 0.15, test: 0.15 }
+  fit:
+    kind: train
+    inputs: { data: prepared }
+    params: { target: ResponseTime, window: 4, network: { kind: lstm, units: [2] }, epochs: 6 }
+";
+    let project = Project::new().file("fit.yaml", text);
+    let output = project.run(&["run", "fit.yaml", "--format", "json"]).expect(0);
+    let lines = output.stdout.lines().map(|line| serde_json::from_str(line).unwrap());
+    let counts = lines.filter(|event: &serde_json::Value| event["unit"] == "epochs");
+    let told = counts.filter(|event| event["metrics"]["train_loss"].is_number());
+    let mut epochs: Vec<u64> = told.map(|event| event["done"].as_u64().unwrap()).collect();
+    epochs.dedup();
+    assert_eq!(epochs, [1, 2, 3, 4, 5, 6]);
+}

@@ -57,6 +57,22 @@ fn commands_run(project: &Project) -> usize {
 }
 
 #[test]
+fn a_pruner_without_a_curve_says_what_is_missing() {
+    let pruned = TUNE.replace("      objective:", "      pruner: { kind: asha }\n      objective:");
+    let project = Project::new().file("tune.yaml", &pruned);
+    let output = tune_run(&project, &[]);
+    let output = output.expect(1);
+    let said = format!("{}{}", output.stdout, output.stderr);
+    assert!(said.contains("its curve has no `loss`, by which the pruner judges it"), "{said}");
+    assert!(said.contains("RUNNER_METRICS"), "{said}");
+    // With a curve it runs.
+    let echo = "run: \"echo '{\\\"step\\\": 1, \\\"loss\\\": ${with.x}}' >> $RUNNER_METRICS; ";
+    let curved = pruned.replacen("run: \"", echo, 1);
+    let project = Project::new().file("tune.yaml", &curved);
+    tune_run(&project, &[]).expect(0);
+}
+
+#[test]
 fn more_trials_run_only_the_new_ones() {
     let project = tune();
     tune_run(&project, &[]).expect(0);
@@ -84,6 +100,24 @@ fn a_failure_elsewhere_ends_a_running_study() {
     let output = Output::of(project.command(&arguments).env("COUNT", "/dev/null")).expect(1);
     let lines = events(&output);
     assert!(lines.contains(&"tune cancelled never_ran".to_owned()), "{lines:?}");
+}
+
+#[test]
+fn a_failure_elsewhere_ends_several_studies_at_once() {
+    let bad = "  bad:\n    kind: command\n    params: { run: 'sleep 0.2; exit 1' }\n";
+    let (head, tune) = TUNE.split_at(TUNE.find("  tune:\n").unwrap());
+    let other = |name, seed| {
+        let tune = tune.replace("  tune:\n", &format!("  {name}:\n"));
+        tune.replace("seed: 3", &format!("seed: {seed}"))
+    };
+    let studies = [other("second", 4), other("third", 5), other("fourth", 6)].concat();
+    let project = Project::new().file("tune.yaml", format!("{head}{tune}{studies}{bad}"));
+    let arguments = ["run", "tune.yaml", "--format", "json", "--jobs", "2", "--set", "pause=0.3"];
+    let output = Output::of(project.command(&arguments).env("COUNT", "/dev/null")).expect(1);
+    let lines = events(&output);
+    for study in ["tune", "second", "third", "fourth"] {
+        assert!(lines.contains(&format!("{study} cancelled never_ran")), "{lines:?}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 
-use super::{Error, Exit, PipelineArguments, Session};
+use super::{Error, Exit, PipelineArguments, Session, cpus};
 use crate::event::RunOutcome;
 use crate::executor::{self, Options};
 use crate::pipeline::Stage;
@@ -58,9 +58,4 @@ pub fn run(arguments: &Run, session: &mut Session<'_>) -> Result<Exit, Error> {
         RunOutcome::Failed => Exit::Failed,
         RunOutcome::Interrupted => Exit::Interrupted,
     })
-}
-
-/// Gives the CPUs that this process may use.
-fn cpus() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }

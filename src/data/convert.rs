@@ -63,7 +63,7 @@ fn write_csv(table: &Table, to: &Path) -> Result<(), DataError> {
 
 /// Gives times of every zone in UTC: the instants are the same, and the names of zones, which
 /// would need a database, are not.
-fn in_utc(batch: &RecordBatch) -> Result<RecordBatch, DataError> {
+pub(super) fn in_utc(batch: &RecordBatch) -> Result<RecordBatch, DataError> {
     let utc = |(field, column): (&Arc<Field>, &ArrayRef)| match field.data_type() {
         DataType::Timestamp(unit, Some(_)) => {
             let kind = DataType::Timestamp(*unit, Some("+00:00".into()));

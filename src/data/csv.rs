@@ -226,7 +226,8 @@ impl Seen {
     }
 }
 
-fn is_missing(value: &str) -> bool {
+/// Tells whether a cell says that there is no value, in a column of numbers or booleans.
+pub(super) fn is_missing(value: &str) -> bool {
     matches!(value, "" | "-" | "NA" | "N/A" | "null" | "NULL" | "None")
 }
 

@@ -82,7 +82,7 @@ impl Transform {
     }
 
     /// Keeps the raw columns that the transform reads.
-    fn read_by(&self, raw: &RecordBatch) -> Result<RecordBatch, DataError> {
+    pub(super) fn read_by(&self, raw: &RecordBatch) -> Result<RecordBatch, DataError> {
         let keys = self.series.iter().chain([&self.time.column]);
         let numbers = self.numbers.iter().map(|number| &number.column);
         let categories = self.one_hot.iter().map(|one_hot| &one_hot.column);
@@ -96,7 +96,7 @@ impl Transform {
     }
 
     /// Gives the recipe that the transform was fitted to, as far as applying it needs one.
-    fn recipe(&self) -> Recipe {
+    pub(super) fn recipe(&self) -> Recipe {
         Recipe {
             series: self.series.clone(),
             time: self.time.clone(),

@@ -17,7 +17,8 @@ use parquet::arrow::arrow_reader::{
 
 use super::DataError;
 use super::parallel::ordered;
-use super::writer::{self, Appender, Encoder, ROWS_PER_GROUP};
+use super::sink::Groups;
+use super::writer::{self, Appender, Encoder};
 
 /// The rows of a batch that is read.
 const ROWS_PER_BATCH: usize = 16_384;
@@ -119,24 +120,11 @@ pub fn write(
     schema: SchemaRef,
     batches: impl IntoIterator<Item = Result<RecordBatch, DataError>>,
 ) -> Result<u64, DataError> {
-    let (encoder, mut appender) = writer::create(path, schema)?;
-    let (mut waiting, mut rows) = (Vec::new(), 0);
+    let mut groups = Groups::create(path, schema)?;
     for batch in batches {
-        let mut rest = batch?;
-        while rows + rest.num_rows() >= ROWS_PER_GROUP {
-            let head = ROWS_PER_GROUP - rows;
-            waiting.push(rest.slice(0, head));
-            rest = rest.slice(head, rest.num_rows() - head);
-            appender.append(encoder.encode(&waiting)?)?;
-            (waiting, rows) = (Vec::new(), 0);
-        }
-        rows += rest.num_rows();
-        waiting.push(rest);
+        groups.write(batch?)?;
     }
-    if rows > 0 {
-        appender.append(encoder.encode(&waiting)?)?;
-    }
-    appender.finish()
+    groups.finish()
 }
 
 /// Writes a Parquet file whose row groups are made and encoded in parallel, and gives the number

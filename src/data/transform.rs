@@ -166,6 +166,29 @@ impl Transform {
         })
     }
 
+    /// Keeps what makes some of the features, so that no other column is read.
+    ///
+    /// What makes one of a column's features makes all of them.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`] where a feature is not among those of the transform.
+    pub fn making(&self, features: &[String]) -> Result<Transform, DataError> {
+        let known = || self.features.iter().map(String::as_str);
+        if let Some(other) = features.iter().find(|name| !self.features.contains(name)) {
+            return Err(DataError::absent(other, known()));
+        }
+        let wanted = |name: &String| features.contains(name);
+        let mut narrow = self.clone();
+        narrow.numbers.retain(|number| wanted(&number.column));
+        narrow.one_hot.retain(|one_hot| one_hot.features().any(|name| wanted(&name)));
+        narrow.cyclical.retain(|cycle| cycle.features().iter().any(wanted));
+        narrow.features = narrow.numbers.iter().map(|number| number.column.clone()).collect();
+        narrow.features.extend(narrow.one_hot.iter().flat_map(OneHot::features));
+        narrow.features.extend(narrow.cyclical.iter().flat_map(|cycle| cycle.features()));
+        Ok(narrow)
+    }
+
     /// Turns the values of a feature back into raw units, in place.
     ///
     /// # Errors

@@ -131,6 +131,11 @@ impl Names {
         self.known.len()
     }
 
+    /// Gives the name of a number.
+    pub(super) fn name(&self, number: u32) -> Option<String> {
+        self.known.iter().find(|(_, other)| **other == number).map(|(key, _)| key.to_string())
+    }
+
     /// Gives the number of each row's name; blocks come in order.
     pub(super) fn number(&mut self, block: &Codes) -> Vec<u32> {
         let numbers: Vec<u32> = block

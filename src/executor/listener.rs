@@ -14,7 +14,7 @@ use crate::schedule::TaskId;
 use crate::stage::{Progress, Stop};
 use crate::study::{Curve, CurvePoint, StopRule};
 
-/// Progress is passed on at most this often for a task.
+/// Counts between two steps are passed on at most this often for a task.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Hears what a running kind says, passes it on, and answers whether to go on.
@@ -83,6 +83,8 @@ impl Progress for Listener {
         let finite = metrics.iter().filter(|(_, value)| value.is_finite());
         let metrics: BTreeMap<String, f64> = finite.map(|(name, v)| (name.clone(), *v)).collect();
         heard.curve.points.push(CurvePoint { step, metrics: metrics.clone() });
+        // The count that follows tells this step, however soon after another it comes.
+        heard.passed_on = None;
         self.send(Message::Step { task: self.task, step, metrics });
         if self.stop_rule.as_ref().is_some_and(|stops| stops(&heard.curve.points)) {
             return ControlFlow::Break(Stop::Pruned);

@@ -27,8 +27,8 @@ pub fn artifacts(
     }
     for (output, export) in &stage.exports {
         let digest = outputs[output].digest;
-        let digest = match export.format {
-            Some(format) => store.converted(&store.blob_path(digest), digest, format)?,
+        let digest = match export.conversion {
+            Some(conversion) => store.converted(&store.blob_path(digest), digest, conversion)?,
             None => digest,
         };
         let path = export.file.clone();

@@ -171,6 +171,7 @@ impl Run<'_> {
             let failure = Failure::new(format!("it reported no `{metric}`")).help(help);
             value.is_none().then(|| failure.deterministic())
         });
+        let failure = failure.or_else(|| tune::curve_failure(params, &entry.curve));
         match (failure, value) {
             (None, Some(value)) => {
                 let end = Ended::Complete(value, entry.curve.clone(), entry.metrics.clone());
@@ -302,8 +303,10 @@ impl Run<'_> {
         let idle = self.studies.iter().filter(|(_, run)| run.open == 0);
         let idle: Vec<TaskId> = idle.map(|(id, _)| *id).collect();
         for id in idle {
-            self.studies.remove(&id);
-            self.finish_stage(id, Outcome::Cancelled, &BTreeMap::new(), None);
+            // The end of one may have brought that of the others.
+            if self.studies.remove(&id).is_some() {
+                self.finish_stage(id, Outcome::Cancelled, &BTreeMap::new(), None);
+            }
         }
     }
 

@@ -16,6 +16,7 @@ use super::check::Check;
 use super::listener::Listener;
 use super::process::{self, Cancel};
 use super::tuning::StudyRun;
+use crate::conversion::Conversion;
 use crate::data::Format;
 use crate::event::Outcome;
 use crate::fingerprint::{Digest, Fingerprint, Manifest};
@@ -229,7 +230,7 @@ fn readable(job: &Job, input: &InputFile) -> Result<PathBuf, Stop> {
     let Some(format) = input.format else { return Ok(input.path.clone()) };
     let digest = job
         .store
-        .converted(&input.path, input.digest, format)
+        .converted(&input.path, input.digest, Conversion::Table(format))
         .map_err(|error| store_failure(&error))?;
     Ok(job.store.blob_path(digest))
 }
@@ -324,7 +325,9 @@ fn publish(job: &Job, finished: Finished, curve: &Curve) -> Result<Entry, Stop> 
 fn check_inputs(job: &Job) -> Result<(), Stop> {
     let is_same = |input: &InputFile| {
         job.store.digest(&input.path).is_ok_and(|digest| digest == input.digest)
-            && input.format.is_none_or(|format| job.store.has_converted(input.digest, format))
+            && input.format.is_none_or(|format| {
+                job.store.has_converted(input.digest, Conversion::Table(format))
+            })
     };
     match job.inputs.iter().find(|(_, input)| !is_same(input)) {
         None => Ok(()),

@@ -11,7 +11,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::trainer;
+use super::forecast::{self, Forward};
 use super::{Network, Outputs, Sizes};
 use crate::data::transform::Transform;
 use crate::data::window::{WindowSpec, Windows};
@@ -47,12 +47,15 @@ pub struct Card {
     /// Rows from the window's last row to the last predicted one.
     pub horizon: usize,
     /// Which rows up to the horizon are predicted.
+    #[serde(default)]
     pub outputs: Outputs,
     /// The quantiles that are predicted for each of them, rising; none for a plain prediction.
+    #[serde(default)]
     pub quantiles: Vec<f64>,
     /// Whether past values of the target are the last input.
     pub target_history: bool,
     /// Whether a window may begin in the rows of the split before that of the rows it predicts.
+    #[serde(default)]
     pub across_splits: bool,
     /// The fitted transform, as `preprocess` wrote it.
     pub transform: Transform,
@@ -165,12 +168,9 @@ impl Model {
             return Err(ModelError::Windows { expected, given });
         }
         let card = &self.card;
-        let mut predicted = trainer::predict(&card.network, card.sizes(), &self.weights, windows);
-        // Quantiles that were learnt each for itself may cross.
-        if card.quantiles.len() > 1 {
-            let steps = predicted.chunks_exact_mut(card.quantiles.len());
-            steps.for_each(|quantiles| quantiles.sort_unstable_by(f32::total_cmp));
-        }
+        let forward = Forward::new(&card.network, card.sizes(), &self.weights);
+        let mut predicted = forecast::of_windows(&forward, windows);
+        forecast::order_quantiles(&mut predicted, card.quantiles.len());
         Ok(predicted)
     }
 

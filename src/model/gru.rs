@@ -1,5 +1,8 @@
 //! The GRU layer (Cho et al. 2014, in Keras's variant `reset_after`, where the reset gate acts on
-//! the product with the recurrent weights) as one operation over a whole sequence.
+//! the product with the recurrent weights) as one operation over a whole sequence, in two ways that
+//! agree: composed of burn operations ([`composed`], the reference, for any backend) and as a burn
+//! backend extension ([`gru`]) whose forward and backward passes on the `flex` CPU backend are the
+//! hand-fused ones of [`recurrent`](super::recurrent) with the cell [`Gru`].
 //!
 //! Knows nothing of networks, windows or training: tensors in, tensors out.
 //!
@@ -23,9 +26,33 @@
 //! ```
 
 use burn::Tensor;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
+use burn::tensor::Device;
 use burn::tensor::activation::{sigmoid, tanh};
 
-/// Gives the hidden states `[steps, batch, units]` of a GRU layer, by the device's kernel.
+use super::layer::{self, Fused, LayerGradients, flex};
+
+mod cell;
+
+pub use cell::Gru;
+
+/// The GRU layer as an operation of a backend.
+#[backend_extension(Autodiff, Flex)]
+pub trait GruOps: Backend {
+    /// Gives the hidden states of every step; the layouts are those of this module's header.
+    fn gru(
+        x: FloatTensor<Self>,
+        w_input: FloatTensor<Self>,
+        w_recurrent: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+}
+
+/// Gives the hidden states `[steps, batch, units]` of a GRU layer, by the device's kernel where it
+/// has one.
 ///
 /// The layouts are those of this module's header. Gradients flow to all four inputs.
 ///
@@ -33,7 +60,15 @@ use burn::tensor::activation::{sigmoid, tanh};
 ///
 /// Where the shapes do not fit each other.
 pub fn gru(x: Tensor<3>, w_input: Tensor<2>, w_recurrent: Tensor<2>, bias: Tensor<2>) -> Tensor<3> {
-    composed(x, w_input, w_recurrent, bias)
+    if x.device() != Device::flex() {
+        return composed(x, w_input, w_recurrent, bias);
+    }
+    Tensor::from_dispatch(<Dispatch as GruOps>::gru(
+        x.into_dispatch(),
+        w_input.into_dispatch(),
+        w_recurrent.into_dispatch(),
+        bias.into_dispatch(),
+    ))
 }
 
 /// Gives what [`gru`] gives, composed of burn operations: one product for the inputs of all steps,
@@ -76,4 +111,45 @@ pub fn composed(
         last = Some(h);
     }
     Tensor::stack(hidden, 0)
+}
+
+impl GruOps for Flex {
+    fn gru(
+        x: FlexTensor,
+        w_input: FlexTensor,
+        w_recurrent: FlexTensor,
+        bias: FlexTensor,
+    ) -> FlexTensor {
+        flex::infer::<Gru>([x, w_input, w_recurrent, bias])
+    }
+}
+
+impl Fused<Flex> for Gru {
+    type Tape = flex::Tape;
+
+    fn infer(inputs: [FlexTensor; 4]) -> FlexTensor {
+        flex::infer::<Gru>(inputs)
+    }
+
+    fn forward(inputs: [FlexTensor; 4]) -> (FlexTensor, flex::Tape) {
+        flex::forward::<Gru>(inputs)
+    }
+
+    fn backward(tape: flex::Tape, hidden: FlexTensor, wants_x: bool) -> LayerGradients<Flex> {
+        flex::backward::<Gru>(tape, &hidden, wants_x)
+    }
+}
+
+impl<B: Backend, C: CheckpointStrategy> GruOps for Autodiff<B, C>
+where
+    Gru: Fused<B>,
+{
+    fn gru(
+        x: FloatTensor<Self>,
+        w_input: FloatTensor<Self>,
+        w_recurrent: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        layer::tracked::<Gru, B, C>([x, w_input, w_recurrent, bias])
+    }
 }

@@ -1,8 +1,8 @@
 //! The LSTM layer (Hochreiter and Schmidhuber 1997, with the forget gate of Gers 2000) as one
 //! operation over a whole sequence, in ways that agree: composed of burn operations ([`composed`],
 //! the reference, for any backend) and as a burn backend extension ([`lstm`]) whose forward and
-//! backward passes on the `flex` CPU backend are the hand-fused ones of [`kernel`], and on libtorch
-//! those of libtorch's own fused layer.
+//! backward passes on the `flex` CPU backend are the hand-fused ones of
+//! [`recurrent`](super::recurrent) with the cell [`Lstm`], and on libtorch those of its own layer.
 //!
 //! Knows nothing of networks, windows or training: tensors in, tensors out.
 //!
@@ -27,19 +27,20 @@
 //! ```
 
 use burn::Tensor;
-use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, backend_extension};
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::activation::{sigmoid, tanh};
 
+use super::layer::{self, Fused, flex};
+
 mod cell;
-mod flex;
-pub mod kernel;
 #[cfg(feature = "tch")]
 mod libtorch;
+
+pub use super::layer::LayerGradients as LstmGradients;
+pub use cell::Lstm;
 
 /// The LSTM layer as an operation of a backend.
 #[backend_extension(Autodiff, Flex, LibTorch: cfg(feature = "tch"))]
@@ -74,15 +75,6 @@ pub trait LstmKernel: LstmOps {
         hidden: FloatTensor<Self>,
         wants_x: bool,
     ) -> LstmGradients<Self>;
-}
-
-/// The gradients of an LSTM layer's inputs, each in the shape of its input.
-#[expect(missing_docs, reason = "a field is the gradient of the input of that name")]
-pub struct LstmGradients<B: Backend> {
-    pub x: Option<FloatTensor<B>>,
-    pub w_input: FloatTensor<B>,
-    pub w_recurrent: FloatTensor<B>,
-    pub bias: FloatTensor<B>,
 }
 
 /// Gives the hidden states `[steps, batch, units]` of an LSTM layer, by the device's kernel.
@@ -143,31 +135,47 @@ pub fn composed(
     Tensor::stack(hidden, 0)
 }
 
-/// The backward step of [`LstmOps::lstm`] in burn's graph.
-#[derive(Debug)]
-struct LstmBackward;
+impl LstmOps for Flex {
+    fn lstm(
+        x: FlexTensor,
+        w_input: FlexTensor,
+        w_recurrent: FlexTensor,
+        bias: FlexTensor,
+    ) -> FlexTensor {
+        flex::infer::<Lstm>([x, w_input, w_recurrent, bias])
+    }
+}
 
-impl<B: LstmKernel> Backward<B, 4> for LstmBackward {
-    type State = B::Tape;
+impl LstmKernel for Flex {
+    type Tape = flex::Tape;
 
-    fn backward(
-        self,
-        ops: Ops<B::Tape, 4>,
-        gradients: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
-        let hidden = gradients.consume::<B>(&ops.node);
-        let [x, w_input, w_recurrent, bias] = ops.parents;
-        let given = B::lstm_backward(ops.state, hidden, x.is_some());
-        let weights = [given.w_input, given.w_recurrent, given.bias];
-        for (node, gradient) in [w_input, w_recurrent, bias].into_iter().zip(weights) {
-            if let Some(node) = node {
-                gradients.register::<B>(node.id, gradient);
-            }
-        }
-        if let (Some(node), Some(gradient)) = (x, given.x) {
-            gradients.register::<B>(node.id, gradient);
-        }
+    fn lstm_forward(
+        x: FlexTensor,
+        w_input: FlexTensor,
+        w_recurrent: FlexTensor,
+        bias: FlexTensor,
+    ) -> (FlexTensor, flex::Tape) {
+        flex::forward::<Lstm>([x, w_input, w_recurrent, bias])
+    }
+
+    fn lstm_backward(tape: flex::Tape, hidden: FlexTensor, wants_x: bool) -> LstmGradients<Flex> {
+        flex::backward::<Lstm>(tape, &hidden, wants_x)
+    }
+}
+
+impl<B: LstmKernel> Fused<B> for Lstm {
+    type Tape = B::Tape;
+
+    fn infer([x, w_input, w_recurrent, bias]: [FloatTensor<B>; 4]) -> FloatTensor<B> {
+        B::lstm(x, w_input, w_recurrent, bias)
+    }
+
+    fn forward([x, w_input, w_recurrent, bias]: [FloatTensor<B>; 4]) -> (FloatTensor<B>, B::Tape) {
+        B::lstm_forward(x, w_input, w_recurrent, bias)
+    }
+
+    fn backward(tape: B::Tape, hidden: FloatTensor<B>, wants_x: bool) -> LstmGradients<B> {
+        B::lstm_backward(tape, hidden, wants_x)
     }
 }
 
@@ -178,20 +186,6 @@ impl<B: LstmKernel, C: CheckpointStrategy> LstmOps for Autodiff<B, C> {
         w_recurrent: FloatTensor<Self>,
         bias: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        let (x, x_node) = x.into_parts();
-        let (w_input, w_input_node) = w_input.into_parts();
-        let (w_recurrent, w_recurrent_node) = w_recurrent.into_parts();
-        let (bias, bias_node) = bias.into_parts();
-        let nodes = [x_node, w_input_node, w_recurrent_node, bias_node];
-        match Backward::<B, 4>::prepare::<C>(LstmBackward, nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => {
-                let (hidden, tape) = B::lstm_forward(x, w_input, w_recurrent, bias);
-                prepared.finish(tape, hidden)
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(B::lstm(x, w_input, w_recurrent, bias)),
-        }
+        layer::tracked::<Lstm, B, C>([x, w_input, w_recurrent, bias])
     }
 }
-
-#[cfg(test)]
-mod tests;

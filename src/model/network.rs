@@ -1,4 +1,4 @@
-//! Networks: the named parameters of one and their initial values; [`forward`] has its passes.
+//! Networks: the named parameters of one and their initial values; `forward` has its passes.
 //!
 //! All parameters of a network lie in one flat vector, so that an optimizer's update, a checkpoint
 //! and a copy of the best weights are each one loop; burn's tensors are made of its parts for a

@@ -11,7 +11,9 @@ use super::draft::Draft;
 use super::node::{Data, Entry};
 use super::references::within;
 use super::{Export, Format};
-use crate::stage::OutputSpec;
+use crate::conversion::Conversion;
+use crate::model::{Network, keras};
+use crate::stage::{OutputSpec, Params, StageKind};
 
 /// Checks every stage's exports, alone and against each other; gives them by stage.
 pub(super) fn check(
@@ -83,29 +85,70 @@ fn one(draft: &Draft<'_>, entry: &Entry, checks: &Checks<'_>) -> Result<Option<E
         return Err(wrong(format!("would lie in the folder of stage `{stage}`"))
             .help("give it another name"));
     }
-    let format = ending(&file, output)
+    let conversion = ending(&file, output, &trained(draft, checks))
         .map_err(|help| wrong(format!("cannot be written as `{name}`")).help(help))?;
-    Ok(Some(Export { file, format }))
+    Ok(Some(Export { file, conversion }))
 }
 
-/// Gives the format to convert an output to for a file's ending, or which endings there are.
-fn ending(file: &Path, output: &OutputSpec) -> Result<Option<Format>, String> {
+/// Gives what an output is turned into for a file's ending, or which endings there are.
+fn ending(
+    file: &Path,
+    output: &OutputSpec,
+    trained: &Trained<'_>,
+) -> Result<Option<Conversion>, String> {
     let extension =
         |path: &Path| path.extension().map(|extension| extension.to_string_lossy().into_owned());
     let (wanted, own) = (extension(file), extension(Path::new(&output.file)));
     if wanted == own {
         return Ok(None);
     }
-    let asked = Format::from_extension(file);
-    match (Format::from_extension(Path::new(&output.file)), asked) {
-        (Some(own), Some(format)) => Ok((own != format).then_some(format)),
-        (Some(_), None) => {
-            Err(format!("`{}` is a table: known are `.csv`, `.parquet`", output.name))
+    if let Some(own) = Format::from_extension(Path::new(&output.file)) {
+        let asked = Format::from_extension(file)
+            .ok_or_else(|| format!("`{}` is a table: known are `.csv`, `.parquet`", output.name))?;
+        return Ok((own != asked).then_some(Conversion::Table(asked)));
+    }
+    let is_model = own.as_deref() == Some("safetensors") && !matches!(trained, Trained::Nothing);
+    match (own, keras::Format::from_extension(file)) {
+        (None, _) => Err(format!("`{}` has no ending", output.name)),
+        (Some(own), None) if is_model => {
+            Err(format!("known for `{}` are `.{own}`, `.h5`, `.keras`", output.name))
         }
-        (None, _) => Err(match own {
-            Some(own) => format!("known for `{}` is `.{own}`", output.name),
-            None => format!("`{}` has no ending", output.name),
-        }),
+        (Some(_), Some(asked)) if is_model => {
+            if let Trained::Network(network) = trained {
+                keras::check(network).map_err(|error| error.to_string())?;
+            }
+            Ok(Some(Conversion::Model(asked)))
+        }
+        (Some(own), _) => Err(format!("known for `{}` is `.{own}`", output.name)),
+    }
+}
+
+/// What is known, before anything runs, of the network that a stage trains.
+enum Trained<'a> {
+    /// There is none: the stage does not train.
+    Nothing,
+    /// It depends on the trials, or there are mistakes in the params.
+    Unknown,
+    /// It is of this kind, whatever a search changes in it.
+    Network(&'a Network),
+}
+
+fn trained<'a>(draft: &'a Draft<'_>, checks: &'a Checks<'_>) -> Trained<'a> {
+    let base = draft.base().and_then(|(base, _)| checks.drafts.get(base));
+    let trains = base.unwrap_or(draft);
+    if trains.kind != Some(StageKind::Train) {
+        return Trained::Nothing;
+    }
+    let is_searched = match &draft.params {
+        Some(Params::Tune(tune)) => {
+            ["network", "network.kind"].iter().any(|path| tune.search.contains_key(*path))
+        }
+        Some(_) => false,
+        None => true,
+    };
+    match &trains.params {
+        Some(Params::Train(train)) if !is_searched => Trained::Network(&train.network),
+        _ => Trained::Unknown,
     }
 }
 

@@ -136,7 +136,7 @@ pub(super) const STAGE_FIELDS: [(&str, &str); 7] = [
     ("params", "The kind's own parameters."),
     (
         "export",
-        "Outputs that are also written to `artifacts/<pipeline>/` under a name of your own, in the format that its ending says.",
+        "Outputs that are also written to `artifacts/<pipeline>/` under a name of your own, in the format that its ending says: tables as `.csv` or `.parquet`, trained models also as Keras's `.h5` or `.keras`.",
     ),
 ];
 

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
+use crate::model::keras;
 
 const LAMBDA: &str = include_str!("../../pipelines/lambda.yaml");
 
@@ -37,8 +38,8 @@ fn the_main_pipeline_is_what_its_file_says() {
     assert_eq!(evaluate.inputs["data.test"].from, output("preprocess", "test"));
     let export = &pipeline.stages["generate"].exports["data"];
     assert_eq!(export.file, Path::new("lambda_functions_sample_data.csv"));
-    assert_eq!(export.format, Some(Format::Csv));
-    assert_eq!(tune.exports["model"].format, None);
+    assert_eq!(export.conversion, Some(Conversion::Table(Format::Csv)));
+    assert_eq!(tune.exports["model"].conversion, Some(Conversion::Model(keras::Format::Keras)));
     assert_eq!(&LAMBDA[tune.place.clone()], "tune");
 }
 
@@ -71,7 +72,7 @@ fn a_format_is_kept_only_where_it_differs() {
     assert_eq!(stage.inputs["a"].format, Some(Format::Csv));
     assert_eq!(stage.inputs["b"].format, None);
     assert_eq!(stage.inputs["c"].format, None);
-    assert_eq!(stage.exports["t"].format, Some(Format::Parquet));
+    assert_eq!(stage.exports["t"].conversion, Some(Conversion::Table(Format::Parquet)));
 }
 
 /// Words that mean something in a pipeline file or in YAML.

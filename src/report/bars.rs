@@ -226,7 +226,7 @@ fn waiting() -> ProgressStyle {
     style("{prefix} {spinner:^20} {elapsed:>4} {msg}")
 }
 
-fn counting() -> ProgressStyle {
+pub(super) fn counting() -> ProgressStyle {
     style("{prefix} {bar:20} {elapsed:>4} {msg}").progress_chars("━╸─")
 }
 

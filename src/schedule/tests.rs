@@ -25,7 +25,7 @@ fn case() -> impl Strategy<Value = Case> {
         let needs: Vec<_> = (0..count)
             .map(|stage| prop::collection::btree_set(0..stage.max(1), 0..=stage.min(3)))
             .collect();
-        let demand = prop_oneof![Just(Demand::One), Just(Demand::Idle)];
+        let demand = prop_oneof![Just(Demand::One), Just(Demand::Idle), Just(Demand::Spare)];
         let end = prop_oneof![
             4 => Just(Outcome::Ran), 2 => Just(Outcome::Cached), 1 => Just(Outcome::Failed),
         ];
@@ -235,4 +235,28 @@ fn idle_slots_are_shared_by_those_that_can_use_them() {
     for id in ids {
         assert_eq!(schedule.next_step(), Some(Step::Start { task: id, slots: 2 }));
     }
+}
+
+#[test]
+fn spare_slots_are_taken_only_where_nothing_else_wants_them() {
+    let started = |demands: &[Demand]| -> Vec<usize> {
+        let mut schedule = Schedule::new(4, false);
+        let ids: Vec<TaskId> =
+            demands.iter().map(|demand| schedule.add_stage(&[], *demand)).collect();
+        // What waits for them takes no slot before they have ended.
+        schedule.add_stage(&ids, Demand::One);
+        for id in &ids {
+            assert_eq!(schedule.next_step(), Some(Step::Check(*id)));
+        }
+        ids.iter().for_each(|id| assert_eq!(schedule.queue(*id), []));
+        let start = |id| match schedule.next_step() {
+            Some(Step::Start { task, slots }) if task == id => slots,
+            step => panic!("{step:?}"),
+        };
+        ids.into_iter().map(start).collect()
+    };
+    assert_eq!(started(&[Demand::Spare]), [4]);
+    assert_eq!(started(&[Demand::One, Demand::Spare]), [1, 3]);
+    assert_eq!(started(&[Demand::Spare, Demand::One]), [1, 1]);
+    assert_eq!(started(&[Demand::None, Demand::Spare]), [0, 1], "a study adds trials");
 }

@@ -33,7 +33,8 @@ use interval::Quantile;
 use rows::{Rows, Splits};
 use verdict::Standing;
 
-/// The version of the kind's results. 1: the first. 2: errors on scaled values.
+/// The version of the kind's results. 1: the first. 2: errors on scaled values; a window's
+/// prediction has the same bits in every batch.
 pub const VERSION: u32 = 2;
 
 /// The inputs of an `evaluate` stage.

@@ -17,14 +17,15 @@ use crate::data::transform::Transform;
 use crate::data::window::{WindowSpec, Windows};
 use crate::model::checkpoint;
 use crate::model::file::Model;
+use crate::model::team;
 use crate::model::trainer::{self, Ended, Epoch, Listener, State, TrainConfig};
 use crate::model::{Device, EarlyStopping, Loss, Network, Optimizer, Outputs, Schedule};
 
 mod check;
 mod work;
 
-/// The version of the kind's results. 1: the first.
-pub const VERSION: u32 = 1;
+/// The version of the kind's results. 1: the first. 2: recurrent layers add up in another order.
+pub const VERSION: u32 = 2;
 
 /// The inputs of a `train` stage.
 pub const INPUTS: &[InputSpec] = &[InputSpec {
@@ -193,8 +194,8 @@ pub fn run(params: &Params, context: &Context<'_>) -> Result<Finished, Stop> {
     if let ControlFlow::Break(stop) = reporter.tick(state.curve.len() as u64 + 1) {
         return Err(stop);
     }
-    let state = trainer::train(&config, &windows, &validation, state, &mut reporter)
-        .map_err(|ended| stop(ended, params))?;
+    let train = || trainer::train(&config, &windows, &validation, state, &mut reporter);
+    let state = team::with(context.threads, train).map_err(|ended| stop(ended, params))?;
     let (epoch, weights) = state.result(params.early_stopping.as_ref());
     let metrics = metrics(&state, epoch);
     let mut model = Model::new(

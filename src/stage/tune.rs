@@ -7,10 +7,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{OutputSpec, ParamIssue, StageKind};
+use super::{Failure, OutputSpec, ParamIssue, StageKind};
 use crate::study::space::{Domain, Param, Space};
 use crate::study::{
-    Objective, Point, Pruner, Sampler, SearchParam, Steps, Study, StudyConfig, check_space,
+    Curve, Objective, Point, Pruner, Sampler, SearchParam, Steps, Study, StudyConfig,
+    check_sampler, check_space,
 };
 use crate::suggest;
 
@@ -22,8 +23,9 @@ mod tests;
 pub use outputs::{TrialRecord, write_outputs};
 pub use shape::trial_params;
 
-/// The version of the kind's results. 1: the first.
-pub const VERSION: u32 = 1;
+/// The version of the kind's results. 1: the first. 2: which parameters TPE draws together hangs on the
+/// trials that have ended.
+pub const VERSION: u32 = 2;
 
 /// The metrics of a `train` that say how good it is.
 const TRAIN_METRICS: [&str; 2] = ["validation_loss", "train_loss"];
@@ -80,6 +82,9 @@ impl Params {
                 ParamIssue::new(&format!("search.{place}"), message, help)
             })
             .collect();
+        if let Some((message, help)) = check_sampler(&self.search, &self.sampler) {
+            issues.push(ParamIssue::new("sampler.kind", message, help));
+        }
         if let Pruner::Hyperband { min_resource, max_resource: Some(max), .. } = self.pruner
             && min_resource > max
         {
@@ -142,6 +147,28 @@ pub fn study(params: &Params, base: &super::Params) -> Study {
     })
 }
 
+/// Finds that the pruner has nothing to judge a whole trial by, which only its curve can show where
+/// the base is a program.
+pub fn curve_failure(params: &Params, curve: &Curve) -> Option<Failure> {
+    let metric = params.objective.metric();
+    let names: BTreeSet<&String> =
+        curve.points.iter().flat_map(|point| point.metrics.keys()).collect();
+    if params.pruner == Pruner::None || names.iter().any(|name| *name == metric) {
+        return None;
+    }
+    let message = format!("its curve has no `{metric}`, by which the pruner judges it");
+    let help = if names.is_empty() {
+        format!(
+            "let it append lines such as {{\"step\": 1, \"{metric}\": 0.5}} to the file that \
+             `RUNNER_METRICS` names, or leave out `pruner`"
+        )
+    } else {
+        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        format!("its curve has {}", names.join(", "))
+    };
+    Some(Failure::new(message).help(help).deterministic())
+}
+
 /// Says how many steps a trial has, where the base does.
 fn steps(base: &super::Params) -> Option<Steps> {
     let super::Params::Train(train) = base else { return None };
@@ -195,7 +222,11 @@ fn sound_part(params: &Params, known: &BTreeSet<String>) -> BTreeMap<String, Sea
 
 /// Finds a first rung that no trial gets to, so that nothing would ever be pruned.
 fn rung_issue(params: &Params, space: &Space, base: &super::Params) -> Option<ParamIssue> {
-    let Pruner::Hyperband { min_resource, max_resource, .. } = params.pruner else { return None };
+    let (min_resource, max_resource) = match params.pruner {
+        Pruner::Hyperband { min_resource, max_resource, .. } => (min_resource, max_resource),
+        Pruner::Asha { min_resource, .. } => (min_resource, None),
+        Pruner::None | Pruner::Median { .. } => return None,
+    };
     let most = steps(base)?.most(space);
     // Where it is above `max_resource` as well, the params alone say so.
     let is_idle = min_resource > most && max_resource.is_none_or(|max| min_resource <= max);

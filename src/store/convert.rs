@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Blob, Store, StoreError, files};
-use crate::data::{self, Format};
+use crate::conversion::Conversion;
 use crate::fingerprint::Digest;
 
 impl Store {
@@ -11,22 +11,23 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Convert`] where the file is no table, [`StoreError::Changed`] where its content
-    /// is another by now, [`StoreError::Io`] where the store cannot be written.
+    /// [`StoreError::Convert`] where the file is not what the conversion takes,
+    /// [`StoreError::Changed`] where its content is another by now, [`StoreError::Io`] where the
+    /// store cannot be written.
     pub fn converted(
         &self,
         file: &Path,
         digest: Digest,
-        format: Format,
+        conversion: Conversion,
     ) -> Result<Digest, StoreError> {
-        let record = self.conversion_path(digest, format);
+        let record = self.conversion_path(digest, conversion);
         if let Some(blob) = files::read_sealed::<Blob>(&record)
             && self.has_blob(blob.digest)
         {
             return Ok(blob.digest);
         }
         let target = files::temporary_in(&self.temporaries())?;
-        let result = data::convert(file, target.path(), format);
+        let result = conversion.run(file, target.path());
         // What was read is recorded for good: it must be what was hashed.
         if self.digest(file).map_err(StoreError::io("read", file))? != digest {
             return Err(StoreError::Changed { path: file.to_owned() });
@@ -38,13 +39,13 @@ impl Store {
     }
 
     /// Says whether the store has the content `digest` in another format, undamaged.
-    pub fn has_converted(&self, digest: Digest, format: Format) -> bool {
-        let blob = files::read_sealed::<Blob>(&self.conversion_path(digest, format));
+    pub fn has_converted(&self, digest: Digest, conversion: Conversion) -> bool {
+        let blob = files::read_sealed::<Blob>(&self.conversion_path(digest, conversion));
         blob.is_some_and(|blob| self.has_blob(blob.digest))
     }
 
-    fn conversion_path(&self, digest: Digest, format: Format) -> PathBuf {
-        let key = format!("{digest} as {} v{}", format.name(), data::CONVERTER_VERSION);
+    fn conversion_path(&self, digest: Digest, conversion: Conversion) -> PathBuf {
+        let key = format!("{digest} as {} v{}", conversion.name(), conversion.version());
         self.sharded("conversions", Digest::of(key.as_bytes()))
     }
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::artifacts::Artifact;
 use super::*;
+use crate::conversion::Conversion;
 use crate::data::Format;
 use crate::stage::StageKind;
 
@@ -191,7 +192,8 @@ fn a_conversion_of_a_changed_file_is_not_recorded() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);
     let file = folder.path().join("rows.csv");
-    let convert = |hashed: &[u8]| store.converted(&file, Digest::of(hashed), Format::Csv);
+    let csv = Conversion::Table(Format::Csv);
+    let convert = |hashed: &[u8]| store.converted(&file, Digest::of(hashed), csv);
     let (before, after) = (b"a\n1\n", b"a\n2\n");
     fs::write(&file, after).unwrap();
     assert!(matches!(convert(before), Err(StoreError::Changed { .. })));

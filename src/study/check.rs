@@ -35,6 +35,19 @@ pub fn check_space(
     issues
 }
 
+/// Finds why a sampler cannot search a space: what is wrong, and a way out.
+pub fn check_sampler(
+    space: &BTreeMap<String, SearchParam>,
+    sampler: &Sampler,
+) -> Option<(String, String)> {
+    let moves = |param: &SearchParam| {
+        param.when.is_empty() && !matches!(param.domain(), Ok(Domain::Choice(_)))
+    };
+    let is_idle = matches!(sampler, Sampler::Cmaes { .. }) && !space.values().any(moves);
+    let message = "`cmaes` moves numbers that have no `when`, and this space has none";
+    is_idle.then(|| (message.to_owned(), "use `tpe`, or search a number".to_owned()))
+}
+
 fn condition_issues(
     space: &BTreeMap<String, SearchParam>,
     path: &str,

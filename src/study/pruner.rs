@@ -158,11 +158,7 @@ impl Hyperband {
         rungs.take_while(|rung| *rung < self.max_resource).collect()
     }
 
-    /// Makes the rule that stops a trial of `bracket` which is not among the best
-    /// `1 / reduction` of those that reached a rung. While fewer than `reduction` have, only the
-    /// best goes on.
-    ///
-    /// A trial at its `last` step, which may be that of a rung, is not stopped.
+    /// Makes the rule that stops a trial of `bracket`, as [`halving_rule`] does.
     pub(super) fn rule(
         &self,
         objective: &Objective,
@@ -170,25 +166,63 @@ impl Hyperband {
         last: Option<u64>,
         earlier: Earlier,
     ) -> StopRule {
-        let rungs = self.rungs(bracket);
-        if rungs.is_empty() {
-            return None;
-        }
-        let (objective, reduction) = (objective.clone(), self.reduction as usize);
-        Some(Arc::new(move |points| {
-            let Some((step, loss)) = newest_loss(&objective, points) else { return false };
-            if is_last(step, last) {
-                return false;
-            }
-            let before = objective.losses(&points[..points.len() - 1]).last();
-            let new = |rung: u64| rung <= step && before.is_none_or(|(before, _)| before < rung);
-            let reached = |rung: u64| -> Vec<f64> {
-                let mates = earlier.iter().filter(|told| told.bracket == Some(bracket));
-                mates.filter_map(|mate| mate.loss_from(rung)).collect()
-            };
-            rungs.iter().any(|&rung| new(rung) && !goes_on(loss, &reached(rung), reduction))
-        }))
+        let halving = Halving {
+            rungs: self.rungs(bracket),
+            reduction: self.reduction,
+            bracket: Some(bracket),
+        };
+        halving_rule(objective, halving, last, earlier)
     }
+}
+
+/// One asynchronous successive halving (Li 2020), as in Optuna.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Halving {
+    /// The steps at which trials are compared, in rising order.
+    rungs: Vec<u64>,
+    /// One in this many goes on at each rung.
+    reduction: u64,
+    /// Which trials are compared: those of the same bracket.
+    bracket: Option<u32>,
+}
+
+impl Halving {
+    /// Makes one that all trials take part in, with rungs without end.
+    pub(super) fn asha(min_resource: u64, reduction: u64) -> Halving {
+        let rungs = std::iter::successors(Some(min_resource), |rung| rung.checked_mul(reduction));
+        Halving { rungs: rungs.collect(), reduction, bracket: None }
+    }
+}
+
+/// Makes the rule that stops a trial which is not among the best `1 / reduction` of those that
+/// reached a rung. While fewer than `reduction` have, only the best goes on.
+///
+/// A trial at its `last` step, which may be that of a rung, is not stopped.
+pub(super) fn halving_rule(
+    objective: &Objective,
+    halving: Halving,
+    last: Option<u64>,
+    earlier: Earlier,
+) -> StopRule {
+    let Halving { rungs, reduction, bracket } = halving;
+    if rungs.is_empty() {
+        return None;
+    }
+    let objective = objective.clone();
+    Some(Arc::new(move |points| {
+        let Some((step, loss)) = newest_loss(&objective, points) else { return false };
+        if is_last(step, last) {
+            return false;
+        }
+        let before = objective.losses(&points[..points.len() - 1]).last();
+        let new = |rung: u64| rung <= step && before.is_none_or(|(before, _)| before < rung);
+        let reached = |rung: u64| -> Vec<f64> {
+            let mates = earlier.iter().filter(|told| told.bracket == bracket);
+            mates.filter_map(|mate| mate.loss_from(rung)).collect()
+        };
+        let ends = |rung: u64| !goes_on(loss, &reached(rung), reduction as usize);
+        rungs.iter().any(|&rung| new(rung) && ends(rung))
+    }))
 }
 
 /// Says whether nothing is left to save by stopping a trial at a step.
@@ -280,6 +314,30 @@ mod tests {
             let bound = 5.0 * (10_000.0 * share * (1.0 - share)).sqrt();
             assert!((*count as f64 - 10_000.0 * share).abs() < bound, "{counts:?}");
         }
+    }
+
+    #[test]
+    fn asha_halves_all_trials_at_every_rung() {
+        assert_eq!(Halving::asha(2, 4).rungs[..4], [2, 8, 32, 128]);
+        let scores: Vec<Vec<f64>> = (0..7).map(|place| vec![9.0, -f64::from(place)]).collect();
+        let all = Tellings::new(7);
+        for (number, scores) in (0..).zip(&scores) {
+            let losses = objective().losses(&curve(scores)).collect();
+            all.tell(number, || Told { is_complete: number < 3, bracket: None, losses });
+        }
+        let rule = |last, horizon| {
+            halving_rule(&objective(), Halving::asha(2, 4), last, all.first(horizon))
+                .expect("there is a rule")
+        };
+        // Eight with itself: the best two go on.
+        assert!(!rule(None, 7)(&curve(&[0.0, -0.5])));
+        assert!(rule(None, 7)(&curve(&[0.0, -1.5])));
+        // Seven with itself: the best one does. The numbers beyond the horizon do not count.
+        assert!(rule(None, 6)(&curve(&[0.0, -0.5])));
+        assert!(!rule(None, 6)(&curve(&[0.0, 0.0])));
+        // Nothing is left to save at the last step, and no other has come to the next rung.
+        assert!(!rule(Some(2), 7)(&curve(&[0.0, -9.0])));
+        assert!(!rule(None, 7)(&curve(&[0.0, 9.0, -9.0, -9.0, -9.0, -9.0, -9.0, -9.0])));
     }
 
     #[test]

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use rand::RngExt;
 use serde_json::json;
@@ -5,6 +7,11 @@ use serde_json::json;
 use super::space::Space;
 use super::*;
 use crate::random::generator;
+
+mod recorded;
+mod spaces;
+
+use spaces::any_space;
 
 fn params(value: Value) -> BTreeMap<String, SearchParam> {
     serde_json::from_value(value).expect("the space is well-formed")
@@ -82,6 +89,9 @@ fn samplers() -> impl Strategy<Value = Sampler> {
     prop_oneof![
         any::<u64>().prop_map(|seed| Sampler::Random { seed }),
         (any::<u64>(), 0..12_u64).prop_map(|(seed, startup)| Sampler::Tpe { seed, startup }),
+        any::<u64>().prop_map(|seed| Sampler::QuasiRandom { seed }),
+        (any::<u64>(), prop::option::of(2..9_u64))
+            .prop_map(|(seed, population)| { Sampler::Cmaes { seed, sigma: 0.2, population } }),
     ]
 }
 
@@ -89,6 +99,8 @@ fn pruners() -> impl Strategy<Value = Pruner> {
     prop_oneof![
         Just(Pruner::None),
         (0..6_u64, 0..4_u64).prop_map(|(startup, warmup)| Pruner::Median { startup, warmup }),
+        (1..3_u64, 2..5_u64)
+            .prop_map(|(min_resource, reduction)| Pruner::Asha { min_resource, reduction }),
         (1..3_u64, 4..12_u64, 2..4_u64).prop_map(|(min_resource, max, reduction)| {
             Pruner::Hyperband { min_resource, max_resource: Some(max), reduction }
         }),
@@ -115,12 +127,27 @@ proptest! {
     }
 
     #[test]
-    fn every_point_lies_in_its_space(sampler in samplers()) {
-        let config = StudyConfig { trials: 40, ..config(rich_space(), sampler) };
+    fn every_point_lies_in_its_space(sampler in samplers(), seed: u64, parallel in 1..4_u64) {
+        let config = StudyConfig { trials: 40, parallel, ..config(any_space(seed), sampler) };
+        prop_assert_eq!(check_space(&config.space, &config.sampler), []);
         let space = Space::new(&config.space);
         for trial in simulate(config, 1, 0).trials() {
+            // Exactly the parameters that exist, each with one of its values.
             prop_assert!(space.holds(&trial.point), "{:?}", trial.point);
         }
+    }
+
+    #[test]
+    fn a_grid_never_tries_a_point_twice(seed: u64) {
+        let mut config = StudyConfig { trials: 300, ..config(any_space(seed), Sampler::Grid) };
+        config.space.retain(|_, param| param.domain().is_ok_and(|domain| domain.count().is_some()));
+        prop_assume!(check_space(&config.space, &config.sampler).is_empty());
+        let space = Space::new(&config.space);
+        let study = simulate(config, 1, 0);
+        let points: BTreeSet<String> =
+            study.trials().iter().map(|trial| json!(trial.point).to_string()).collect();
+        prop_assert_eq!(points.len() as u64, study.total());
+        prop_assert!(study.trials().iter().all(|trial| space.holds(&trial.point)));
     }
 }
 
@@ -198,6 +225,39 @@ fn a_study_waits_for_the_trials_that_it_looks_back_at() {
     assert_eq!(study.trials()[0].state, TrialState::Failed);
     let ranked: Vec<u64> = study.ranked().iter().map(|trial| trial.number).collect();
     assert_eq!(ranked, [1, 3, 2]);
+}
+
+#[test]
+fn a_generation_waits_for_the_one_before() {
+    let sampler = Sampler::Cmaes { seed: 1, sigma: 0.2, population: Some(4) };
+    let space = json!({ "x": { "float": [0.0, 1.0] } });
+    let mut study = Study::new(StudyConfig { parallel: 3, ..config(space, sampler) });
+    let numbers = |study: &mut Study| -> Vec<u64> {
+        std::iter::from_fn(|| study.ask()).map(|(number, _)| number).collect()
+    };
+    let tell = |study: &mut Study, number| {
+        study.tell(number, TrialEnd::Complete { value: 1.0, curve: Curve::default() });
+    };
+    assert_eq!(numbers(&mut study), [0, 1, 2]);
+    tell(&mut study, 0);
+    assert_eq!(numbers(&mut study), [3]);
+    tell(&mut study, 1);
+    tell(&mut study, 2);
+    assert_eq!(numbers(&mut study), [0; 0]);
+    tell(&mut study, 3);
+    assert_eq!(numbers(&mut study), [4, 5, 6]);
+}
+
+#[test]
+fn cmaes_needs_a_number_that_always_exists() {
+    let sampler = Sampler::Cmaes { seed: 0, sigma: 0.2, population: None };
+    let choices = json!({
+        "kind": { "choice": ["a", "b"] },
+        "x": { "float": [0.0, 1.0], "when": { "kind": ["a"] } },
+    });
+    assert!(check_sampler(&params(choices.clone()), &sampler).is_some());
+    assert!(check_sampler(&params(choices), &Sampler::Random { seed: 0 }).is_none());
+    assert!(check_sampler(&params(rich_space()), &sampler).is_none());
 }
 
 fn branin(point: &Point) -> f64 {

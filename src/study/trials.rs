@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::cmaes::Cmaes;
 use super::grid::{self, Combination};
-use super::pruner::{Hyperband, Tellings, Told, median_rule};
+use super::pruner::{Halving, Hyperband, Tellings, Told, halving_rule, median_rule};
 use super::space::{Space, same};
 use super::tpe::{self, Seen, Standing};
-use super::{Curve, Objective, Point, Pruner, Sampler, SearchParam, StopRule, random};
+use super::{Curve, Objective, Point, Pruner, Sampler, SearchParam, StopRule, random, sobol};
 use crate::random::generator;
 
 /// What a study is: its trials are a pure function of this and of what each trial gives.
@@ -71,6 +72,8 @@ pub struct Study {
     most_steps: Option<u64>,
     /// The grid's next combination, where the sampler is one.
     grid: Option<Combination>,
+    /// The evolution strategy, where the sampler is one.
+    cmaes: Option<Cmaes>,
 }
 
 /// One trial of a study.
@@ -148,9 +151,15 @@ impl Study {
         let most_steps = config.steps.as_ref().map(|steps| steps.most(&space));
         let told = match config.pruner {
             Pruner::None => Tellings::new(0),
-            Pruner::Median { .. } | Pruner::Hyperband { .. } => Tellings::new(total),
+            _ => Tellings::new(total),
         };
-        Study { config, space, total, trials: Vec::new(), told, most_steps, grid }
+        let cmaes = match config.sampler {
+            Sampler::Cmaes { seed, sigma, population } => {
+                Some(Cmaes::new(&space, seed, sigma, population, config.first.as_ref()))
+            }
+            _ => None,
+        };
+        Study { config, space, total, trials: Vec::new(), told, most_steps, grid, cmaes }
     }
 
     /// Gives the next trial's number and parameters.
@@ -159,7 +168,8 @@ impl Study {
     /// told yet.
     pub fn ask(&mut self) -> Option<(u64, Point)> {
         let number = self.trials.len() as u64;
-        let behind = &self.trials[..self.horizon(number)];
+        let generation = self.cmaes.as_ref().map_or(0, |cmaes| cmaes.generation_start(number));
+        let behind = &self.trials[..self.horizon(number).max(generation as usize)];
         if number >= self.total || behind.iter().any(|trial| trial.state == TrialState::Running) {
             return None;
         }
@@ -221,6 +231,9 @@ impl Study {
             Pruner::Median { startup, warmup } => {
                 median_rule(objective, startup, warmup, last, earlier)
             }
+            Pruner::Asha { min_resource, reduction } => {
+                halving_rule(objective, Halving::asha(min_resource, reduction), last, earlier)
+            }
             Pruner::Hyperband { .. } => {
                 self.hyperband()?.rule(objective, self.bracket(number)?, last, earlier)
             }
@@ -277,12 +290,25 @@ impl Study {
             Sampler::Random { seed } => {
                 random::point(&self.space, &mut generator(seed, "random", &[number]))
             }
+            Sampler::QuasiRandom { seed } => {
+                let first = u64::from(self.config.first.is_some());
+                sobol::point(&self.space, seed, number - first)
+            }
+            Sampler::Cmaes { .. } => self.next_of_generation(number),
             Sampler::Grid => self.next_combination(),
             Sampler::Tpe { seed, startup } => {
                 let seen = self.seen(number);
                 tpe::point(&self.space, &seen, startup, &mut generator(seed, "tpe", &[number]))
             }
         }
+    }
+
+    fn next_of_generation(&mut self, number: u64) -> Point {
+        let mut cmaes = self.cmaes.take().expect("the sampler is one");
+        let standing = |number: u64| self.standing(&self.trials[number as usize]);
+        let point = cmaes.point(&self.space, number, standing);
+        self.cmaes = Some(cmaes);
+        point
     }
 
     /// Steps through the grid; what was tried as the first trial is not tried again.
@@ -335,15 +361,12 @@ impl Study {
                 let max_resource = max_resource.or(self.most_steps)?;
                 Some(Hyperband { min_resource, max_resource, reduction })
             }
-            Pruner::None | Pruner::Median { .. } => None,
+            Pruner::None | Pruner::Median { .. } | Pruner::Asha { .. } => None,
         }
     }
 
     fn bracket(&self, number: u64) -> Option<u32> {
-        let seed = match self.config.sampler {
-            Sampler::Random { seed } | Sampler::Tpe { seed, .. } => seed,
-            Sampler::Grid => 0,
-        };
+        let seed = self.config.sampler.seed();
         self.hyperband().map(|hyperband| hyperband.bracket(seed, number))
     }
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::super::Params as AnyParams;
 use super::*;
 use crate::data::table;
-use crate::study::{Curve, CurvePoint, Trial, TrialEnd};
+use crate::study::{CurvePoint, Trial, TrialEnd};
 
 fn train(extra: Value) -> AnyParams {
     let mut value = json!({
@@ -174,7 +174,35 @@ fn a_search_is_tried_on_its_base_before_anything_runs() {
 }
 
 #[test]
+fn a_pruner_needs_the_metric_in_the_curve() {
+    let failure = |pruner: &str, names: &[&str]| {
+        let params = tune(json!({ "pruner": { "kind": pruner } }));
+        let metrics = names.iter().map(|name| ((*name).to_owned(), 1.0)).collect();
+        let curve = Curve { points: vec![CurvePoint { step: 1, metrics }] };
+        curve_failure(&params, &curve).map(|failure| failure.help.unwrap_or_default())
+    };
+    assert_eq!(failure("asha", &["loss", "validation_loss"]), None);
+    assert_eq!(failure("none", &["loss"]), None);
+    assert_eq!(failure("asha", &["loss"]), Some("its curve has `loss`".to_owned()));
+    let help = failure("median", &[]).expect("there is no curve");
+    assert!(help.contains(r#"{"step": 1, "validation_loss": 0.5}"#), "{help}");
+}
+
+#[test]
+fn cmaes_without_a_number_is_a_mistake() {
+    let places = |search: Value| -> Vec<String> {
+        let params = tune(json!({ "sampler": { "kind": "cmaes" }, "search": search }));
+        params.check().into_iter().map(|issue| issue.path).collect()
+    };
+    assert_eq!(places(json!({ "batch_size": { "choice": [16, 32] } })), ["sampler.kind"]);
+    assert_eq!(places(json!({ "batch_size": { "int": [16, 32] } })), [""; 0]);
+}
+
+#[test]
 fn a_first_rung_above_the_longest_trial_is_a_mistake() {
+    let asha = tune(json!({ "pruner": { "kind": "asha", "min_resource": 10 } }));
+    let issues = check_search(&asha, &train(json!({ "epochs": 5 })));
+    assert_eq!(issues[0].path, "pruner.min_resource");
     let places = |first: u64, extra: Value| -> Vec<String> {
         let mut value = json!({ "pruner": { "kind": "hyperband", "min_resource": first } });
         value["pruner"]
@@ -316,7 +344,7 @@ fn outputs_hold_the_trials_and_the_best_params() {
 /// Whoever changes these changes every study that was ever run.
 #[test]
 fn the_trials_are_those_of_this_version() {
-    assert_eq!(VERSION, 1, "set the trials of the new version here");
+    assert_eq!(VERSION, 2, "set the trials of the new version here");
     let hyperband = digest_of_trials(json!({
         "search": {
             "network.units": { "choice": [[16], [32], [64, 64]] },
