@@ -14,7 +14,7 @@ pub enum Device {
     /// The kernels of `runner` itself.
     #[default]
     Cpu,
-    /// libtorch on the CPU, where `runner` was built with the feature `tch`.
+    /// libtorch on the CPU, in a build with the feature `tch`.
     Libtorch,
 }
 

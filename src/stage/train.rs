@@ -95,7 +95,7 @@ pub struct Params {
     #[serde(default = "default_epochs")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub epochs: u64,
-    /// What computes the training; `libtorch` needs a build with the feature `tch`.
+    /// What computes the training.
     #[serde(default)]
     pub device: Device,
     /// The seed of initial weights, dropout and the order of batches.
