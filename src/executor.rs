@@ -27,7 +27,7 @@ use crate::history::History;
 use crate::pipeline::{Pipeline, Stage};
 use crate::plan::Plan;
 use crate::schedule::{Demand, Schedule, Step, TaskId};
-use crate::stage::{StageKind, Stop};
+use crate::stage::{Failure, StageKind, Stop};
 use crate::store::artifacts::Artifact;
 use crate::store::{Store, StoreError, lock};
 use crate::study::Curve;
@@ -37,8 +37,10 @@ mod finish;
 mod listener;
 mod place;
 pub mod process;
+mod repeats;
 pub mod signals;
 mod start;
+mod study_end;
 mod study_outputs;
 mod tell;
 mod trial;
@@ -287,6 +289,7 @@ impl<'r> Run<'r> {
                 self.awaited -= 1;
                 self.rebuild_best(task, *study);
             }
+            Message::Dropped => self.awaited -= 1,
             Message::Panicked { task, failure } => {
                 self.awaited -= 1;
                 match &self.tasks[task.index()] {
@@ -335,15 +338,39 @@ impl<'r> Run<'r> {
 
     /// Does something for a task on a blocking thread that ends in one message, come what may.
     fn spawn(&mut self, task: TaskId, work: impl FnOnce() -> Message + Send + 'static) {
+        let work = self.awaited_work(task, work);
+        tokio::task::spawn_blocking(work);
+    }
+
+    /// Does the same on a thread of its own.
+    ///
+    /// The system's allocator keeps freed memory for the thread that had it, and threads of the pool
+    /// take turns: a hundred trials on them hold many times what the two that run need. The memory
+    /// of a thread that has ended goes to the next one that begins.
+    fn spawn_thread(&mut self, task: TaskId, work: impl FnOnce() -> Message + Send + 'static) {
+        let work = self.awaited_work(task, work);
+        let spawned = std::thread::Builder::new().name("action".to_owned()).spawn(work);
+        if let Err(error) = spawned {
+            let failure = Failure::new(format!("cannot start a thread: {error}"));
+            // The loop listens until nothing is awaited.
+            drop(self.sender.send(Message::Panicked { task, failure }));
+        }
+    }
+
+    fn awaited_work(
+        &mut self,
+        task: TaskId,
+        work: impl FnOnce() -> Message + Send + 'static,
+    ) -> impl FnOnce() + Send + 'static {
         self.awaited += 1;
         let sender = self.sender.clone();
-        tokio::task::spawn_blocking(move || {
+        move || {
             let message = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
                 Message::Panicked { task, failure: worker::panicked(&*panic) }
             });
             // The loop listens until nothing is awaited.
             drop(sender.send(message));
-        });
+        }
     }
 
     fn ended(&mut self, id: TaskId, end: End) {

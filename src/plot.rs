@@ -1,4 +1,5 @@
-//! Plots as SVG text: predicted against actual values over time, and the history of a training.
+//! Plots as SVG text: predicted against actual values over time, the history of a training, and what
+//! a study found.
 //!
 //! Knows nothing of files or stages. The same numbers give the same bytes: no clock, no font of
 //! the machine's (text is laid out by the viewer's own sans-serif).
@@ -7,6 +8,11 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 mod axis;
+mod parallel;
+mod study;
+
+pub use parallel::{Column, Scale, parallel};
+pub use study::{Tried, importance, pareto, trials};
 
 use axis::Axis;
 
@@ -262,25 +268,7 @@ fn panel(
     (band, lines): (&[(f64, f64)], &[Line]),
     mark: Option<(f64, f64)>,
 ) -> Result<(), PlotError> {
-    let mut builder = ChartBuilder::on(area);
-    builder.margin_left(10).margin_right(66).margin_bottom(4).margin_top(8);
-    builder.x_label_area_size(if x_name.is_empty() { 24 } else { 46 }).y_label_area_size(76);
-    if !caption.is_empty() {
-        builder.caption(caption, font(15));
-    }
-    let mut chart = builder.build_cartesian_2d(x.clone(), y.clone())?;
-    chart
-        .configure_mesh()
-        .bold_line_style(GRID)
-        .light_line_style(TRANSPARENT)
-        .axis_style(TEXT)
-        .label_style(font(13))
-        .axis_desc_style(font(14))
-        .x_labels(x.ticks.len())
-        .y_labels(y.ticks.len())
-        .x_desc(x_name)
-        .y_desc(y_name)
-        .draw()?;
+    let mut chart = chart(area, caption, (x, x_name), (y, y_name))?;
     let place = |(at, value): (f64, f64)| (at, y.coordinate(value));
     if !band.is_empty() {
         let corners: Vec<(f64, f64)> = band.iter().copied().map(place).collect();
@@ -302,6 +290,35 @@ fn panel(
         chart.draw_series([Circle::new(place(point), 6, BEST.stroke_width(2))])?;
     }
     Ok(())
+}
+
+/// Draws empty axes.
+fn chart<'a>(
+    area: &Area<'a>,
+    caption: &str,
+    (x, x_name): (&Axis, &str),
+    (y, y_name): (&Axis, &str),
+) -> Result<ChartContext<'a, SVGBackend<'a>, Cartesian2d<Axis, Axis>>, PlotError> {
+    let mut builder = ChartBuilder::on(area);
+    builder.margin_left(10).margin_right(66).margin_bottom(4).margin_top(8);
+    builder.x_label_area_size(if x_name.is_empty() { 24 } else { 46 }).y_label_area_size(76);
+    if !caption.is_empty() {
+        builder.caption(caption, font(15));
+    }
+    let mut chart = builder.build_cartesian_2d(x.clone(), y.clone())?;
+    chart
+        .configure_mesh()
+        .bold_line_style(GRID)
+        .light_line_style(TRANSPARENT)
+        .axis_style(TEXT)
+        .label_style(font(13))
+        .axis_desc_style(font(14))
+        .x_labels(x.ticks.len())
+        .y_labels(y.ticks.len())
+        .x_desc(x_name)
+        .y_desc(y_name)
+        .draw()?;
+    Ok(chart)
 }
 
 #[cfg(test)]
@@ -332,7 +349,7 @@ mod tests {
     }
 
     /// Writes the plots under `RUNNER_PLOTS`, where that is set, for a person to look at.
-    fn keep(name: &str, text: &str) {
+    pub(super) fn keep(name: &str, text: &str) {
         if let Ok(folder) = std::env::var("RUNNER_PLOTS") {
             let path = std::path::Path::new(&folder).join(name);
             std::fs::write(path, text).expect("the plot can be written");

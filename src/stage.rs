@@ -237,7 +237,7 @@ impl Params {
             Params::Generate(params) => params.outputs(),
             Params::Preprocess(params) => params.outputs(),
             Params::Train(params) => params.outputs(),
-            Params::Tune(_) => tune::own_outputs(),
+            Params::Tune(params) => tune::own_outputs(Some(params)),
             Params::Evaluate(params) => params.outputs(),
             Params::Command(params) => params.outputs(),
         }

@@ -15,9 +15,12 @@ mod check;
 mod cmaes;
 mod domain;
 mod grid;
+mod importance;
+mod pareto;
 mod parzen;
 mod pruner;
 mod random;
+mod ranking;
 mod sobol;
 pub(crate) mod space;
 #[cfg(test)]
@@ -26,6 +29,8 @@ mod tpe;
 mod trials;
 
 pub use check::{check_sampler, check_space};
+pub use importance::importance;
+pub use ranking::Best;
 pub use trials::{Steps, Study, StudyConfig, Trial, TrialEnd, TrialState};
 
 /// The intermediate metrics that an action reported, by step; kept with its entry.

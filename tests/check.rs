@@ -398,6 +398,40 @@ fn a_search_names_params_of_its_base() {
 }
 
 #[test]
+fn several_objectives_and_repeats_are_checked_beside_the_base() {
+    let text = |tail: &str| {
+        format!(
+            "stages:\n{GENERATE}{TRAIN}  tune:
+    kind: tune
+    params:
+      stage: train
+      search: {{ network.dropout: {{ float: [0.0, 0.5] }} }}
+      trials: 3
+{tail}"
+        )
+    };
+    let objectives =
+        "      objectives: [{ minimize: validation_loss }, { minimize: parameters }]\n";
+    let cases: [(&str, &[&str]); 4] = [
+        ("", &["[p.yaml:17:5]", "no `objective` says what is best"]),
+        ("      pruner: { kind: median }\n", &["[p.yaml:22:7]", "cannot be pruned"]),
+        ("      repeats: 2\n      repeat_by: sead\n", &["[p.yaml:23:18]", "no `sead`"]),
+        (
+            "      objective: { minimize: train_loss }\n",
+            &["[p.yaml:21:19]", "put it in their list"],
+        ),
+    ];
+    for (extra, says) in cases {
+        let tail = if extra.is_empty() { String::new() } else { format!("{objectives}{extra}") };
+        let output = check(text(&tail)).expect(2);
+        for one in says {
+            assert!(output.stderr.contains(one), "{one:?} in\n{}", output.stderr);
+        }
+    }
+    check(text(&format!("{objectives}      repeats: 3\n"))).expect(0);
+}
+
+#[test]
 fn what_is_no_yaml_is_said_with_its_place() {
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..12 {

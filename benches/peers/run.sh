@@ -18,7 +18,7 @@ table of ratios with the machine that they are from. All three unless some are n
   --quick      small sizes and few rounds: a check of the programs in less than 5 minutes
   --rounds N   rounds, each of every program once in turn; 5 unless given
 
-All of it takes an hour and a half on two cores. It uses two cores at most. A peer that fails is told
+All of it takes about an hour on two cores. It uses two cores at most. A peer that fails is told
 in the table, and the exit code is 1. Runs that are not on a quiet machine are noise.
 TEXT
 }

@@ -6,20 +6,19 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use clap::Args;
 
 use super::{Error, Exit, Session, cpus};
 use crate::data::DataError;
-use crate::data::parallel::ordered;
+use crate::data::parallel::stream;
 use crate::data::sink::Sink;
 use crate::data::source::{self, Table};
-use crate::data::stream::{Columns, Counts, Cut, Cutter, Short};
+use crate::data::stream::{Columns, Counts, Cutter, Short};
 use crate::data::writer::ROWS_PER_GROUP;
 use crate::executor::signals;
 use crate::model::file::{Model, ModelError};
-use crate::model::forecast::Forecaster;
+use crate::model::forecast::{Batch, Forecaster};
 use crate::report::Meter;
 use crate::report::text::{count, counted};
 
@@ -128,44 +127,52 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Predicts from all rows, a part of a block at a time.
+    /// Predicts from all rows, batches side by side and written in order.
     fn all(&mut self, cutter: &mut Cutter<'_>, sink: &mut Sink<'_>) -> Result<(), Ended> {
-        let width = self.forecaster.columns().inputs() + self.columns.len();
-        for block in 0..self.table.blocks() {
-            let raw = self.table.read(block, &self.columns).map_err(Ended::Input)?;
-            let step = (CELLS_AT_ONCE / width).clamp(1024, ROWS_PER_GROUP);
-            for start in (0..raw.num_rows()).step_by(step) {
-                let part = raw.slice(start, step.min(raw.num_rows() - start));
-                let first_row = cutter.counts().rows;
-                let cut = cutter.cut(&part).map_err(Ended::Input)?;
-                self.part(&part, first_row, &cut, sink)?;
-            }
-        }
-        match cutter.counts().windows {
-            0 => Err(Ended::Input(nothing(cutter, self.forecaster.columns()))),
-            _ => Ok(()),
-        }
-    }
-
-    /// Predicts the windows that end in some rows, batches side by side and written in order.
-    fn part(
-        &mut self,
-        raw: &RecordBatch,
-        first_row: u64,
-        cut: &Cut<'_>,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), Ended> {
-        let Work { forecaster, schema, interrupted, meter, .. } = self;
-        let predict = |batch| forecaster.predict(raw, cut, batch, schema).map_err(Ended::Input);
-        ordered(forecaster.batches(cut), self.threads, predict, |(predictions, row)| {
+        let Work { forecaster, table, columns, schema, interrupted, meter, .. } = self;
+        let predict = |(batch, row)| (forecaster.predict(batch, schema), row);
+        let give = |send: &mut dyn FnMut((Batch, u64)) -> Result<(), Ended>| {
+            batches(forecaster, table, columns, cutter, send)
+        };
+        stream(self.threads, predict, give, |(predictions, row): (Result<_, _>, _)| {
             if interrupted.load(Ordering::Relaxed) {
                 return Err(Ended::Interrupted);
             }
-            sink.write(predictions).map_err(Ended::Output)?;
-            meter.tell(first_row + row as u64);
+            sink.write(predictions.map_err(Ended::Input)?).map_err(Ended::Output)?;
+            meter.tell(row);
             Ok(())
-        })
+        })?;
+        match cutter.counts().windows {
+            0 => Err(Ended::Input(nothing(cutter, forecaster.columns()))),
+            _ => Ok(()),
+        }
     }
+}
+
+/// Sends the windows of a table in batches, each with the number of its last row.
+fn batches(
+    forecaster: &Forecaster,
+    table: &Table,
+    columns: &[usize],
+    cutter: &mut Cutter<'_>,
+    send: &mut dyn FnMut((Batch, u64)) -> Result<(), Ended>,
+) -> Result<(), Ended> {
+    let width = forecaster.columns().inputs() + columns.len();
+    let step = (CELLS_AT_ONCE / width).clamp(1024, ROWS_PER_GROUP);
+    for block in 0..table.blocks() {
+        let raw = table.read(block, columns).map_err(Ended::Input)?;
+        for start in (0..raw.num_rows()).step_by(step) {
+            let part = raw.slice(start, step.min(raw.num_rows() - start));
+            let first_row = cutter.counts().rows;
+            let cut = cutter.cut(&part).map_err(Ended::Input)?;
+            for batch in 0..forecaster.batches(&cut) {
+                let batch = forecaster.gather(&part, &cut, batch).map_err(Ended::Input)?;
+                let row = first_row + batch.row() as u64;
+                send((batch, row))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Says why no row has a window.

@@ -49,9 +49,91 @@ pub fn ordered<T: Send, E: Send>(
     })
 }
 
+/// Hands the pieces that `give` sends to `threads` threads that stay, and what `work` makes of each
+/// to `take`, in order.
+///
+/// At most two pieces a thread are on their way, so that memory is bounded; with one thread each is
+/// worked on where it is sent.
+///
+/// # Errors
+///
+/// The first error of `give` or `take`.
+pub fn stream<J: Send, D: Send, E>(
+    threads: usize,
+    work: impl Fn(J) -> D + Sync,
+    give: impl FnOnce(&mut dyn FnMut(J) -> Result<(), E>) -> Result<(), E>,
+    mut take: impl FnMut(D) -> Result<(), E>,
+) -> Result<(), E> {
+    if threads <= 1 {
+        return give(&mut |piece| take(work(piece)));
+    }
+    let work = &work;
+    std::thread::scope(|scope| {
+        let worker = |_| {
+            let (sender, pieces) = sync_channel(1);
+            let (made, receiver) = sync_channel(1);
+            // A closed channel means that the taker has ended.
+            scope.spawn(move || pieces.into_iter().try_for_each(|piece| made.send(work(piece))));
+            (sender, receiver)
+        };
+        let workers: Vec<_> = (0..threads).map(worker).collect();
+        // A thread that is gone has panicked: the scope passes that on.
+        let mut take_from = |place: usize| workers[place].1.recv().map_or(Ok(()), &mut take);
+        let (mut sent, mut taken) = (0, 0);
+        give(&mut |piece| {
+            if sent - taken == 2 * threads {
+                take_from(taken % threads)?;
+                taken += 1;
+            }
+            let _ = workers[sent % threads].0.send(piece);
+            sent += 1;
+            Ok(())
+        })?;
+        (taken..sent).try_for_each(|piece| take_from(piece % threads))
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::ordered;
+    use super::{ordered, stream};
+
+    #[test]
+    fn a_stream_is_taken_in_order_at_any_thread_count() {
+        for threads in [1, 2, 3, 8] {
+            for pieces in [0, 1, 5, 100] {
+                let mut taken = Vec::new();
+                let give = |send: &mut dyn FnMut(usize) -> Result<(), String>| {
+                    (0..pieces).try_for_each(send)
+                };
+                let take = |square| {
+                    taken.push(square);
+                    Ok(())
+                };
+                stream(threads, |piece| piece * piece, give, take).unwrap();
+                assert_eq!(taken, (0..pieces).map(|piece| piece * piece).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_on_either_side_ends_a_stream() {
+        for threads in [1, 2, 5] {
+            let run = |bad_piece: usize, bad_square: usize| {
+                stream(
+                    threads,
+                    |piece| piece * piece,
+                    |send| {
+                        let sound = |piece| if piece == bad_piece { Err(piece) } else { Ok(piece) };
+                        (0..1000).try_for_each(|piece| send(sound(piece)?))
+                    },
+                    |square| if square == bad_square { Err(square) } else { Ok(()) },
+                )
+            };
+            assert_eq!(run(500, 1), Err(1));
+            assert_eq!(run(7, 1_000_000), Err(7));
+            assert_eq!(run(1000, 999 * 999), Err(999 * 999));
+        }
+    }
 
     #[test]
     fn pieces_are_taken_in_order_at_any_thread_count() {

@@ -232,7 +232,11 @@ impl Transform {
 }
 
 /// Finds the column of that name in a batch.
-pub(super) fn column(batch: &RecordBatch, name: &str) -> Result<ArrayRef, DataError> {
+///
+/// # Errors
+///
+/// [`DataError`] where it is absent, with the nearest name that is there.
+pub fn column(batch: &RecordBatch, name: &str) -> Result<ArrayRef, DataError> {
     let there = || batch.schema_ref().fields().iter().map(|field| field.name().as_str());
     batch.column_by_name(name).cloned().ok_or_else(|| DataError::absent(name, there()))
 }

@@ -19,7 +19,6 @@ impl Run<'_> {
     pub(super) fn start(&mut self, id: TaskId, slots: usize) {
         match &mut self.tasks[id.index()] {
             Task::Trial(trial) => {
-                trial.started = Instant::now();
                 let (tune, params) = (trial.tune, trial.params.clone());
                 let manifest = trial.manifest.clone();
                 let (rule, keep) = (trial.stop_rule.clone(), trial.keep.clone());
@@ -65,6 +64,9 @@ impl Run<'_> {
         let fingerprint = manifest.fingerprint();
         let title = match &self.tasks[task.index()] {
             Task::Stage(task) => task.stage.name.clone(),
+            Task::Trial(trial) if trial.repeat > 0 => {
+                format!("{} trial {} repeat {}", trial.stage.name, trial.number, trial.repeat)
+            }
             Task::Trial(trial) => format!("{} trial {}", trial.stage.name, trial.number),
         };
         Job {
@@ -129,7 +131,7 @@ impl Run<'_> {
                 let _ = sender.send(message);
             });
         } else {
-            self.spawn(task, move || Message::Ended { task, end: worker::run(&job) });
+            self.spawn_thread(task, move || Message::Ended { task, end: worker::run(&job) });
         }
     }
 }

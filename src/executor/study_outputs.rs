@@ -6,14 +6,50 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::LOCK_POLL;
 use super::tuning::StudyRun;
 use super::worker::{End, Keep};
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{Fingerprint, Manifest};
 use crate::freshness::{self, Found};
-use crate::stage::tune::{self, TrialRecord};
+use crate::stage::tune::{self, RepeatRecord, Results, TrialRecord};
 use crate::stage::{Failure, Params};
 use crate::store::{Entry, Store, StoreError, files, lock};
-use crate::study::Curve;
+use crate::study::{Best, Curve, Objective};
 
 impl StudyRun {
+    /// Says whether a trial is more than one action.
+    pub(super) fn has_repeats(&self) -> bool {
+        matches!(&self.stage.params, Params::Tune(params) if params.repeats > 1)
+    }
+
+    /// Gives the judge of whether the outputs of a trial's action are stored; none where they always
+    /// are: the base's own, which may be a stage of this pipeline, and those that a mean has yet to
+    /// judge. Of a trial, only the first repeat's outputs are ever wanted.
+    pub(super) fn keep_of(&self, manifest: &Manifest, repeat: u64) -> Option<Keep> {
+        let is_base = self.manifest.base.as_ref().is_some_and(|base| **base == *manifest);
+        match repeat {
+            _ if is_base => None,
+            0 if self.has_repeats() => None,
+            0 => Some(Arc::clone(&self.keep)),
+            _ => Some(Arc::new(|_| false)),
+        }
+    }
+
+    /// Gives the values of the first objective and of the others among a complete trial's metrics.
+    pub(super) fn values(&self, metrics: &BTreeMap<String, f64>) -> (f64, Vec<f64>) {
+        let value = |objective: &Objective| metrics.get(objective.metric()).copied();
+        // An action that lacks one has failed.
+        let value = |objective: &Objective| value(objective).unwrap_or(f64::NAN);
+        let config = self.study.config();
+        (value(&config.objective), config.others.iter().map(value).collect())
+    }
+
+    /// Gives the best trial's value where its action gave another when it was run for the study.
+    pub(super) fn is_other_than_best(&self, metrics: &BTreeMap<String, f64>) -> Option<f64> {
+        let number = self.study.best()?.number;
+        let first = |one: &&RepeatRecord| one.number == number && one.repeat == 0;
+        let before = self.repeats.iter().find(first)?;
+        let (value, before) = (self.values(metrics).0, self.values(&before.metrics).0);
+        (value != before).then_some(value)
+    }
+
     pub(super) fn record(&mut self, number: u64, metrics: BTreeMap<String, f64>, curve: &Curve) {
         let fingerprint = self.fingerprints.get(&number).map(Fingerprint::to_string);
         self.records.push(TrialRecord {
@@ -68,25 +104,36 @@ impl StudyRun {
         let failed = |error: StoreError| Failure::new(error.to_string());
         let folder = store.work_path(self.manifest.fingerprint());
         files::fresh_folder(&folder).map_err(failed)?;
+        let Params::Tune(params) = &self.stage.params else { unreachable!("a study is a tune's") };
         self.records.sort_by_key(|record| record.number);
-        tune::write_outputs(&folder, &self.study, &self.records)?;
+        self.repeats.sort_by_key(|one| (one.number, one.repeat));
+        let results = Results {
+            study: &self.study,
+            params,
+            base: &self.base.params,
+            trials: &self.records,
+            repeats: &self.repeats,
+        };
+        tune::write_outputs(&folder, &results)?;
         // No outputs may be dropped between the look at the best trial's and the tune's entry.
         let _lock = lock::shared(&store.path("locks/publish")).map_err(failed)?;
-        let best = self.study.best().map(|best| self.fingerprints[&best.number]);
+        let number = self.study.best().map(|best| best.number);
+        let best = number.map(|number| self.fingerprints[&number]);
         let best = best.and_then(|fingerprint| store.entry(fingerprint));
         let Some(best) = best.filter(|entry| store.troubles(entry).is_empty()) else {
             return Ok(None);
         };
         let mut outputs = best.outputs;
-        for spec in tune::own_outputs() {
+        for spec in tune::own_outputs(Some(params)) {
             let blob = store.put_blob(&folder.join(&spec.file)).map_err(failed)?;
             outputs.insert(spec.name, blob);
         }
         outputs.values_mut().for_each(|blob| blob.dropped = false);
+        let record = self.records.iter().find(|record| Some(record.number) == number);
         let entry = Entry {
             manifest: self.manifest.clone(),
             outputs,
-            metrics: best.metrics,
+            metrics: record.map(|record| record.metrics.clone()).unwrap_or_default(),
             curve: Curve::default(),
             failure: None,
             accidents: self.accidents,
@@ -99,10 +146,9 @@ impl StudyRun {
     /// the base's own action.
     fn drop_others(&self, store: &Store) -> Result<(), StoreError> {
         let Params::Tune(params) = &self.stage.params else { return Ok(()) };
-        let kept = self.study.ranked();
-        let kept = kept.iter().take(usize::try_from(params.keep).unwrap_or(usize::MAX));
+        let kept = self.study.kept(usize::try_from(params.keep).unwrap_or(usize::MAX));
         let mut kept: Vec<Fingerprint> =
-            kept.map(|trial| self.fingerprints[&trial.number]).collect();
+            kept.iter().map(|trial| self.fingerprints[&trial.number]).collect();
         kept.extend(self.manifest.base.as_ref().map(|base| base.fingerprint()));
         let others = self.ran.iter().filter(|one| !kept.contains(one));
         store.drop_outputs(&others.copied().collect::<Vec<_>>())
@@ -126,17 +172,11 @@ fn failed(message: String) -> End {
 /// Only what is stored depends on it, never a result: the outputs of the others would be dropped at
 /// the study's end all the same, and meanwhile they would fill the disk.
 pub(super) fn keep_best(params: &tune::Params) -> Keep {
-    let objective = params.objective.clone();
-    let count = usize::try_from(params.keep).unwrap_or(usize::MAX);
-    let best = Mutex::new(Vec::<f64>::new());
+    let objectives: Vec<Objective> = params.all_objectives().cloned().collect();
+    let best = Mutex::new(Best::new(usize::try_from(params.keep).unwrap_or(usize::MAX)));
     Arc::new(move |metrics| {
-        let Some(value) = objective.loss_of(metrics) else { return false };
-        let mut best = best.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = best.partition_point(|other| *other <= value);
-        // Equal values are kept: which of them is best, the study decides.
-        let is_kept = place < count || best.get(count - 1).is_some_and(|worst| value <= *worst);
-        best.insert(place, value);
-        best.truncate(count);
-        is_kept
+        let losses = objectives.iter().map(|objective| objective.loss_of(metrics));
+        let Some(losses) = losses.collect::<Option<Vec<f64>>>() else { return false };
+        best.lock().unwrap_or_else(PoisonError::into_inner).offer(losses)
     })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Instant;
 
 use super::{Run, StageState, Task};
 use crate::event::{Event, Outcome};
@@ -27,11 +28,20 @@ impl Run<'_> {
             }
             // The study knows its result already; only its outputs are wanted again.
             Task::Trial(trial) if trial.rebuild => return,
-            Task::Trial(trial) => Event::TrialStarted {
-                stage: trial.stage.name.clone(),
-                number: trial.number,
-                params: trial.point.clone(),
-            },
+            Task::Trial(trial) => {
+                let study = self.studies.get_mut(&trial.tune);
+                let trial_run = study.and_then(|run| run.under_way.get_mut(&trial.number));
+                // A trial with several repeats begins with the first of them that runs.
+                match trial_run.map(|trial_run| &mut trial_run.started) {
+                    Some(started @ None) => *started = Some(Instant::now()),
+                    _ => return,
+                }
+                Event::TrialStarted {
+                    stage: trial.stage.name.clone(),
+                    number: trial.number,
+                    params: trial.point.clone(),
+                }
+            }
         };
         self.say(&event);
     }

@@ -1,7 +1,6 @@
-//! One trial as a task, and what the store has of it.
+//! One trial, or one repeat of it, as a task, and what the store has of it.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::check::Check;
 use super::worker::{self, Keep};
@@ -13,11 +12,13 @@ use crate::stage::{OutputSpec, Params};
 use crate::store::{Entry, Store, files};
 use crate::study::{Curve, Point, StopRule};
 
-/// One trial as a task.
+/// One trial as a task, or where it has several repeats one of those.
 pub(super) struct Trial {
     pub(super) tune: TaskId,
     pub(super) stage: Arc<Stage>,
     pub(super) number: u64,
+    /// Which of its repeats it is, from 0.
+    pub(super) repeat: u64,
     pub(super) point: Point,
     pub(super) params: Params,
     pub(super) manifest: Manifest,
@@ -25,7 +26,6 @@ pub(super) struct Trial {
     pub(super) outputs: Vec<OutputSpec>,
     pub(super) stop_rule: StopRule,
     pub(super) keep: Option<Keep>,
-    pub(super) started: Instant,
     /// Whether it runs only to have the best trial's outputs again.
     pub(super) rebuild: bool,
 }

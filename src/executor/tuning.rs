@@ -7,19 +7,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
-use super::study_outputs::{Written, keep_best};
+use super::repeats::{Ended, Gathered, Gathering};
+use super::study_outputs::keep_best;
 use super::tell::shown;
 use super::trial::{Trial, TrialCheck};
-use super::worker::{End, Keep, Message};
+use super::worker::{End, Keep};
 use super::{Run, Task};
 use crate::event::{Event, Outcome, TrialOutcome};
 use crate::fingerprint::{Fingerprint, Manifest};
 use crate::freshness;
 use crate::pipeline::Stage;
 use crate::schedule::TaskId;
-use crate::stage::tune::{self, TrialRecord};
+use crate::stage::tune::{self, RepeatRecord, TrialRecord};
 use crate::stage::{Failure, Params, Stop};
 use crate::store::Entry;
 use crate::study::{Curve, Point, Study, TrialEnd};
@@ -27,16 +27,20 @@ use crate::study::{Curve, Point, Study, TrialEnd};
 /// The study of a running tune stage.
 pub(super) struct StudyRun {
     pub(super) stage: Arc<Stage>,
-    base: Arc<Stage>,
+    pub(super) base: Arc<Stage>,
     pub(super) manifest: Manifest,
     digests: freshness::InputDigests,
     pub(super) study: Study,
     pub(super) records: Vec<TrialRecord>,
+    /// What each repeat of each trial came to.
+    pub(super) repeats: Vec<RepeatRecord>,
     pub(super) fingerprints: BTreeMap<u64, Fingerprint>,
-    keep: Keep,
-    /// Trials that are tasks of the schedule now.
-    open: usize,
-    last_failure: Option<Failure>,
+    pub(super) keep: Keep,
+    /// The trials that have been asked for and not been told, by number.
+    pub(super) under_way: BTreeMap<u64, Gathering>,
+    /// Trials and repeats of them that are tasks of the schedule now.
+    pub(super) open: usize,
+    pub(super) last_failure: Option<Failure>,
     /// Actions that ran for this study: what others ran before is theirs to keep or drop.
     pub(super) ran: Vec<Fingerprint>,
     /// Trials that failed in a way that another try might not.
@@ -60,7 +64,9 @@ impl Run<'_> {
             manifest: manifest.clone(),
             digests,
             records: Vec::new(),
+            repeats: Vec::new(),
             fingerprints: BTreeMap::new(),
+            under_way: BTreeMap::new(),
             open: 0,
             last_failure: None,
             ran: Vec::new(),
@@ -78,12 +84,12 @@ impl Run<'_> {
     }
 
     /// Asks for as many trials as the study gives now, and ends it where there are no more.
-    fn pump(&mut self, id: TaskId) {
+    pub(super) fn pump(&mut self, id: TaskId) {
         while !self.schedule.is_closed() {
             let Some(run) = self.studies.get_mut(&id) else { return };
             let Some((number, point)) = run.study.ask() else { break };
             match tune::trial_params(&run.base.params, &point) {
-                Ok(params) => self.add_trial(id, number, point, params, false),
+                Ok(params) => self.begin_trial(id, number, point, params),
                 Err(issue) => {
                     let failure = Failure::new(issue.message).deterministic();
                     self.tell_failed(id, number, point, failure, 0.0);
@@ -99,10 +105,43 @@ impl Run<'_> {
         }
     }
 
-    fn add_trial(
+    /// Adds a trial's first repeat, and the others where nothing may stop it.
+    fn begin_trial(&mut self, id: TaskId, number: u64, point: Point, params: Params) {
+        let Some(run) = self.studies.get_mut(&id) else { return };
+        let Params::Tune(tune) = &run.stage.params else { return };
+        let repeats = (0..tune.repeats)
+            .map(|repeat| tune::repeat_params(tune, &run.base.params, &params, repeat));
+        match repeats.collect::<Result<Vec<Params>, _>>() {
+            Ok(repeats) => {
+                let is_stoppable = run.study.stop_rule(number).is_some();
+                let first = if is_stoppable { 1 } else { repeats.len() };
+                run.under_way.insert(number, Gathering::new(point, repeats));
+                self.add_repeats(id, number, first);
+            }
+            Err(issue) => {
+                let failure = Failure::new(issue.message).deterministic();
+                self.tell_failed(id, number, point, failure, 0.0);
+            }
+        }
+    }
+
+    /// Adds repeats of a trial until `count` of them are tasks.
+    fn add_repeats(&mut self, id: TaskId, number: u64, count: usize) {
+        let Some(run) = self.studies.get_mut(&id) else { return };
+        let Some(trial) = run.under_way.get_mut(&number) else { return };
+        let more = trial.begun..count;
+        let params = trial.params[more.clone()].to_vec();
+        let point = trial.point.clone();
+        trial.begun = count;
+        for (repeat, params) in more.zip(params) {
+            self.add_trial(id, (number, repeat as u64), point.clone(), params, false);
+        }
+    }
+
+    pub(super) fn add_trial(
         &mut self,
         tune: TaskId,
-        number: u64,
+        (number, repeat): (u64, u64),
         point: Point,
         params: Params,
         rebuild: bool,
@@ -110,21 +149,22 @@ impl Run<'_> {
         let Some(run) = self.studies.get_mut(&tune) else { return };
         let manifest = freshness::action_manifest(&params, &run.base, &run.digests);
         let fingerprint = manifest.fingerprint();
-        let is_base = run.manifest.base.as_ref().is_some_and(|base| **base == manifest);
-        run.fingerprints.insert(number, fingerprint);
+        if repeat == 0 {
+            run.fingerprints.insert(number, fingerprint);
+        }
         run.open += 1;
         let trial = Trial {
             tune,
             stage: Arc::clone(&run.stage),
             number,
+            repeat,
             point,
             params,
-            manifest,
             fingerprint,
             outputs: run.base.outputs.clone(),
-            stop_rule: if rebuild { None } else { run.study.stop_rule(number) },
-            keep: (!is_base && !rebuild).then(|| Arc::clone(&run.keep)),
-            started: Instant::now(),
+            stop_rule: if rebuild || repeat > 0 { None } else { run.study.stop_rule(number) },
+            keep: if rebuild { None } else { run.keep_of(&manifest, repeat) },
+            manifest,
             rebuild,
         };
         self.schedule.add_trial(trial.params.work());
@@ -163,38 +203,34 @@ impl Run<'_> {
     fn end_with_entry(&mut self, id: TaskId, entry: &Entry, outcome: TrialOutcome) {
         let Task::Trial(trial) = &self.tasks[id.index()] else { return };
         let Params::Tune(params) = &trial.stage.params else { return };
-        let metric = params.objective.metric();
-        let value = entry.metrics.get(metric).copied().filter(|value| value.is_finite());
+        let is_finite =
+            |metric| entry.metrics.get(metric).is_some_and(|value: &f64| value.is_finite());
         let failure = entry.failure.clone().or_else(|| {
+            let mut wanted = params.all_objectives().map(|objective| objective.metric());
+            let metric = wanted.find(|metric| !is_finite(*metric))?;
             let known: Vec<&str> = entry.metrics.keys().map(String::as_str).collect();
             let help = format!("it reported {}", known.join(", "));
             let failure = Failure::new(format!("it reported no `{metric}`")).help(help);
-            value.is_none().then(|| failure.deterministic())
+            Some(failure.deterministic())
         });
         let failure = failure.or_else(|| tune::curve_failure(params, &entry.curve));
-        match (failure, value) {
-            (None, Some(value)) => {
-                let end = Ended::Complete(value, entry.curve.clone(), entry.metrics.clone());
+        match failure {
+            None => {
+                let end = Ended::Complete(entry.metrics.clone(), entry.curve.clone());
                 self.end_trial(id, end, outcome);
             }
-            (failure, _) => {
-                let failure = failure.unwrap_or_else(|| Failure::new("it gave no value"));
-                self.end_trial(id, Ended::Failed(failure), TrialOutcome::Failed);
-            }
+            Some(failure) => self.end_trial(id, Ended::Failed(failure), TrialOutcome::Failed),
         }
     }
 
-    /// Tells the study how a trial ended, and goes on with it.
+    /// Takes note of a trial's end; where it was the last of its repeats, tells the study and goes on
+    /// with it.
     fn end_trial(&mut self, id: TaskId, end: Ended, outcome: TrialOutcome) {
         let Task::Trial(trial) = &mut self.tasks[id.index()] else { return };
         // What the rule holds of earlier curves must not outlive the trial.
         (trial.stop_rule, trial.keep) = (None, None);
-        let (tune, number, point) = (trial.tune, trial.number, trial.point.clone());
-        let (rebuild, stage) = (trial.rebuild, Arc::clone(&trial.stage));
-        let seconds = match outcome {
-            TrialOutcome::Cached | TrialOutcome::Cancelled => 0.0,
-            _ => trial.started.elapsed().as_secs_f64(),
-        };
+        let (tune, number, repeat) = (trial.tune, trial.number, trial.repeat);
+        let rebuild = trial.rebuild;
         let of_task = match outcome {
             TrialOutcome::Ran => Outcome::Ran,
             TrialOutcome::Cached | TrialOutcome::Pruned => Outcome::Cached,
@@ -210,16 +246,42 @@ impl Run<'_> {
         if rebuild {
             return self.rebuilt(tune, end);
         }
+        if let Ended::Cancelled = end {
+            return self.close_studies();
+        }
+        if outcome == TrialOutcome::Ran {
+            run.ran.push(fingerprint);
+        }
+        let Some(trial) = run.under_way.get_mut(&number) else { return };
+        trial.note(repeat, end, outcome, fingerprint);
+        if trial.needs_more() && !self.schedule.is_closed() {
+            let all = trial.params.len();
+            return self.add_repeats(tune, number, all);
+        }
+        if !trial.is_over() || trial.needs_more() {
+            return self.close_studies();
+        }
+        if let Some(trial) = run.under_way.remove(&number) {
+            self.tell(tune, number, trial.gather(number));
+        }
+    }
+
+    /// Tells the study how a trial ended, and goes on with it.
+    fn tell(&mut self, tune: TaskId, number: u64, trial: Gathered) {
+        let Some(run) = self.studies.get_mut(&tune) else { return };
+        let Gathered { point, end, outcome, seconds, repeats, first_ran } = trial;
+        run.repeats.extend(repeats);
         let value = match end {
-            Ended::Complete(value, curve, metrics) => {
+            Ended::Complete(metrics, curve) => {
+                let is_mean = run.has_repeats();
                 // A hit counts among the best too, so that a worse trial's outputs are not stored.
-                if outcome == TrialOutcome::Cached {
-                    (run.keep)(&metrics);
-                } else {
-                    run.ran.push(fingerprint);
-                }
+                let is_kept = !(is_mean || outcome == TrialOutcome::Cached) || (run.keep)(&metrics);
+                let (value, others) = run.values(&metrics);
                 run.record(number, metrics, &curve);
-                run.study.tell(number, TrialEnd::Complete { value, curve });
+                run.study.tell(number, TrialEnd::Complete { value, others, curve });
+                if is_mean && first_ran && !is_kept {
+                    self.drop_early(tune, number);
+                }
                 Some(value)
             }
             Ended::Pruned(curve) => {
@@ -233,7 +295,7 @@ impl Run<'_> {
             }
             Ended::Cancelled => return self.close_studies(),
         };
-        self.say_trial(tune, &stage.name, number, point, value, outcome, seconds);
+        self.say_trial(tune, number, point, value, outcome, seconds);
         self.pump(tune);
     }
 
@@ -256,15 +318,13 @@ impl Run<'_> {
         }
         run.accidents += u64::from(!failure.deterministic);
         run.last_failure = Some(failure);
-        self.say(&Event::Warning { stage: Some(stage.clone()), message });
-        self.say_trial(tune, &stage, number, point, None, TrialOutcome::Failed, seconds);
+        self.say(&Event::Warning { stage: Some(stage), message });
+        self.say_trial(tune, number, point, None, TrialOutcome::Failed, seconds);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the fields of one event")]
     fn say_trial(
         &mut self,
         tune: TaskId,
-        stage: &str,
         number: u64,
         params: Point,
         value: Option<f64>,
@@ -273,7 +333,7 @@ impl Run<'_> {
     ) {
         let Some(run) = self.studies.get(&tune) else { return };
         let event = Event::TrialFinished {
-            stage: stage.to_owned(),
+            stage: run.stage.name.clone(),
             number,
             params,
             value,
@@ -294,90 +354,4 @@ impl Run<'_> {
             run.open -= 1;
         }
     }
-
-    /// Ends the studies that no trial will bring further, once no new work is begun.
-    pub(super) fn close_studies(&mut self) {
-        if !self.schedule.is_closed() {
-            return;
-        }
-        let idle = self.studies.iter().filter(|(_, run)| run.open == 0);
-        let idle: Vec<TaskId> = idle.map(|(id, _)| *id).collect();
-        for id in idle {
-            // The end of one may have brought that of the others.
-            if self.studies.remove(&id).is_some() {
-                self.finish_stage(id, Outcome::Cancelled, &BTreeMap::new(), None);
-            }
-        }
-    }
-
-    /// Writes the outputs of a study all of whose trials have ended.
-    fn finish_study(&mut self, id: TaskId) {
-        // The study itself goes to the thread that writes its outputs.
-        let Some(run) = self.studies.remove(&id) else { return };
-        if run.study.best().is_none() {
-            let last = run.last_failure.unwrap_or_else(|| Failure::new("there was none"));
-            // The log of the last one stands for all.
-            let message = format!("no trial ran to its end: {}", last.message);
-            let failure = Failure { message, ..last };
-            return self.fail(id, failure);
-        }
-        if let Err(error) = self.store.put_roots(&self.pipeline.name, &self.roots) {
-            return self.fail(id, Failure::new(error.to_string()));
-        }
-        self.ran.extend(run.fingerprints.values());
-        let store = Arc::clone(&self.store);
-        self.spawn(id, move || match run.write(&store) {
-            Written::Ended(end) => Message::Ended { task: id, end },
-            Written::BestLost(study) => Message::Rebuild { task: id, study },
-        });
-    }
-
-    /// Runs the best trial again: its outputs had been dropped when another was better, or somebody
-    /// removed them.
-    pub(super) fn rebuild_best(&mut self, id: TaskId, run: StudyRun) {
-        let Some(best) = run.study.best() else { return };
-        let (number, point) = (best.number, best.point.clone());
-        let params = tune::trial_params(&run.base.params, &point);
-        self.studies.insert(id, run);
-        match params {
-            _ if self.schedule.is_closed() => self.close_studies(),
-            Ok(params) => self.add_trial(id, number, point, params, true),
-            Err(issue) => self.end_study(id, Failure::new(issue.message)),
-        }
-    }
-
-    /// Goes on once the best trial's outputs are there again.
-    fn rebuilt(&mut self, id: TaskId, end: Ended) {
-        match end {
-            Ended::Complete(value, ..) => {
-                let Some(run) = self.studies.get(&id) else { return };
-                let before = run.study.best().and_then(|best| best.value);
-                if before.is_some_and(|before| before != value) {
-                    let stage = Some(run.stage.name.clone());
-                    let message = format!(
-                        "the best trial gave {value} when it was run again for its outputs: its \
-                         program does not give the same result twice"
-                    );
-                    self.say(&Event::Warning { stage, message });
-                }
-                self.pump(id);
-            }
-            Ended::Cancelled => self.close_studies(),
-            Ended::Pruned(_) => unreachable!("nothing prunes a trial that is run for its outputs"),
-            Ended::Failed(failure) => self.end_study(id, failure),
-        }
-    }
-
-    fn end_study(&mut self, id: TaskId, failure: Failure) {
-        self.studies.remove(&id);
-        self.fail(id, failure);
-    }
-}
-
-/// How a trial ended, before the study is told.
-enum Ended {
-    Complete(f64, Curve, BTreeMap<String, f64>),
-    Pruned(Curve),
-    Failed(Failure),
-    Cancelled,
 }

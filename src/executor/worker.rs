@@ -48,6 +48,8 @@ pub enum Message {
     Placed { task: TaskId, outcome: Outcome, entry: Box<Entry>, placed: PlaceResult },
     /// The best trial of a study has to run again, for the store lacks its outputs.
     Rebuild { task: TaskId, study: Box<StudyRun> },
+    /// The outputs of a trial that is not among the best were dropped.
+    Dropped,
     /// What was done for a task on another thread panicked.
     Panicked { task: TaskId, failure: Failure },
 }

@@ -18,6 +18,7 @@ use super::network::Weights;
 use super::{Network, Sizes};
 use crate::data::DataError;
 use crate::data::stream::{Columns, Cut};
+use crate::data::transform::column;
 use crate::data::window::{Layout, Windows};
 
 /// Windows of one pass: enough to fill the machine's vectors, few enough that a layer's gates stay
@@ -39,32 +40,37 @@ impl Forward {
         Forward { weights, layout: network.layout(), sizes }
     }
 
-    /// Predicts as scaled, `[windows, outputs]`; `gather` gives the inputs of windows in a layout.
+    /// Gathers the inputs of windows as the network reads them, by a way to gather in a layout.
     ///
-    /// A short batch is filled up: with another number of rows the machine's products would sum in
-    /// another order, and the last bits would differ.
+    /// A short batch is filled up with its first window: with another number of rows the machine's
+    /// products would sum in another order, and the last bits would differ.
     ///
     /// # Panics
     ///
     /// Where there are more than [`PREDICTION_BATCH`] windows, or none.
-    pub fn predict(
+    pub fn gather(
         &self,
         windows: &[u32],
         gather: impl FnOnce(&[u32], Layout) -> Vec<f32>,
     ) -> Vec<f32> {
-        let Sizes { window, inputs, outputs } = self.sizes;
         assert!(windows.len() <= PREDICTION_BATCH, "a batch of {} windows", windows.len());
         let mut batch = windows.to_vec();
         batch.resize(PREDICTION_BATCH, windows[0]);
+        gather(&batch, self.layout)
+    }
+
+    /// Predicts as scaled, `[windows, outputs]`, from what was gathered of so many windows.
+    pub fn predict(&self, x: Vec<f32>, windows: usize) -> Vec<f32> {
+        let Sizes { window, inputs, outputs } = self.sizes;
         let shape = match self.layout {
             Layout::StepsFirst => [window, PREDICTION_BATCH, inputs],
             Layout::WindowsFirst => [PREDICTION_BATCH, window, inputs],
         };
-        let x = TensorData::new(gather(&batch, self.layout), shape);
-        let predicted = self.weights.forward(Tensor::from_data(x, &Device::flex()), None);
+        let x = Tensor::from_data(TensorData::new(x, shape), &Device::flex());
+        let predicted = self.weights.forward(x, None).into_data();
         // The network's output is f32, as its weights are.
-        let mut values: Vec<f32> = predicted.into_data().try_into_vec().expect("an f32 prediction");
-        values.truncate(windows.len() * outputs);
+        let mut values: Vec<f32> = predicted.try_into_vec().expect("an f32 prediction");
+        values.truncate(windows * outputs);
         values
     }
 }
@@ -72,8 +78,11 @@ impl Forward {
 /// Predicts every window of a split, in their order and as the target was scaled.
 pub(super) fn of_windows(forward: &Forward, windows: &Windows) -> Vec<f32> {
     let all: Vec<u32> = (0..windows.len() as u32).collect();
-    let gather = |batch: &[u32], layout| windows.gather(batch, layout);
-    all.chunks(PREDICTION_BATCH).flat_map(|batch| forward.predict(batch, gather)).collect()
+    let predict = |batch: &[u32]| {
+        let x = forward.gather(batch, |batch, layout| windows.gather(batch, layout));
+        forward.predict(x, batch.len())
+    };
+    all.chunks(PREDICTION_BATCH).flat_map(predict).collect()
 }
 
 /// Puts the quantiles of each step in order: those that were learnt each for itself may cross.
@@ -92,6 +101,22 @@ pub struct Forecaster {
     steps: Vec<i64>,
     /// The names of the predictions of one step.
     names: Vec<String>,
+}
+
+/// The windows of one pass: all that their prediction takes.
+pub struct Batch {
+    inputs: Vec<f32>,
+    /// The keys of each window's last row.
+    keys: Vec<ArrayRef>,
+    windows: usize,
+    row: usize,
+}
+
+impl Batch {
+    /// Gives the place in the block of the last row that ends a window of the batch.
+    pub fn row(&self) -> usize {
+        self.row
+    }
 }
 
 impl Forecaster {
@@ -131,7 +156,10 @@ impl Forecaster {
     pub fn schema(&self, table: &Schema) -> Result<SchemaRef, DataError> {
         let spec = self.columns.spec();
         let keys = spec.series.iter().chain([&spec.time.column]);
-        let key = |name: &String| Ok::<_, DataError>(table.field_with_name(name)?.clone());
+        let key = |name: &String| {
+            let kind = table.field_with_name(name)?.data_type().clone();
+            Ok::<_, DataError>(Field::new(name, kind, false))
+        };
         let mut fields = keys.map(key).collect::<Result<Vec<_>, _>>()?;
         let mut add = |name: &str, kind| {
             let mut name = name.to_owned();
@@ -153,35 +181,55 @@ impl Forecaster {
         cut.len().div_ceil(PREDICTION_BATCH)
     }
 
-    /// Predicts one batch of the windows cut from the raw rows of a block, as rows of `schema`: one
-    /// for each window and step; and gives the place of the last raw row among those of the block.
+    /// Gathers one batch of the windows cut from the raw rows of a block.
     ///
     /// # Errors
     ///
-    /// [`DataError`] where the schema is not that of the block.
-    pub fn predict(
+    /// [`DataError`] where the rows lack a key.
+    pub fn gather(
         &self,
         raw: &RecordBatch,
         cut: &Cut<'_>,
         batch: usize,
-        schema: &SchemaRef,
-    ) -> Result<(RecordBatch, usize), DataError> {
+    ) -> Result<Batch, DataError> {
         let first = batch * PREDICTION_BATCH;
         let windows = first..cut.len().min(first + PREDICTION_BATCH);
-        let batch: Vec<u32> = windows.clone().map(|window| window as u32).collect();
-        let mut scaled = self.forward.predict(&batch, |batch, layout| cut.gather(batch, layout));
-        order_quantiles(&mut scaled, self.names.len());
-        let rows = windows
-            .clone()
-            .flat_map(|window| std::iter::repeat_n(cut.row(window) as u64, self.steps.len()));
-        let rows: UInt64Array = rows.collect::<Vec<_>>().into();
+        let rows: Vec<u64> = windows.clone().map(|window| cut.row(window) as u64).collect();
+        let windows: Vec<u32> = windows.map(|window| window as u32).collect();
+        let row = rows.last().map_or(0, |row| *row as usize);
+        let rows = UInt64Array::from(rows);
         let spec = self.columns.spec();
-        let mut columns: Vec<ArrayRef> = Vec::new();
-        for name in spec.series.iter().chain([&spec.time.column]) {
-            let place = raw.schema_ref().index_of(name)?;
-            columns.push(take(raw.column(place), &rows, None)?);
+        let key = |name: &String| Ok::<_, DataError>(take(&column(raw, name)?, &rows, None)?);
+        Ok(Batch {
+            inputs: self.forward.gather(&windows, |batch, layout| cut.gather(batch, layout)),
+            keys: spec
+                .series
+                .iter()
+                .chain([&spec.time.column])
+                .map(key)
+                .collect::<Result<_, _>>()?,
+            windows: windows.len(),
+            row,
+        })
+    }
+
+    /// Predicts a batch, as rows of `schema`: one for each window and step.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`] where the schema is not that of the batch.
+    pub fn predict(&self, batch: Batch, schema: &SchemaRef) -> Result<RecordBatch, DataError> {
+        let Batch { inputs, keys, windows, .. } = batch;
+        let mut scaled = self.forward.predict(inputs, windows);
+        order_quantiles(&mut scaled, self.names.len());
+        let windows = 0..windows as u64;
+        let rows = windows.clone().flat_map(|row| std::iter::repeat_n(row, self.steps.len()));
+        let rows = UInt64Array::from_iter_values(rows);
+        let mut columns = Vec::new();
+        for key in &keys {
+            columns.push(take(key, &rows, None)?);
         }
-        if spec.horizon > 0 {
+        if self.columns.spec().horizon > 0 {
             let steps = windows.flat_map(|_| self.steps.iter().copied());
             columns.push(Arc::new(Int64Array::from_iter_values(steps)));
         }
@@ -191,8 +239,7 @@ impl Forecaster {
             let values = values.map(|value| number.raw(f64::from(*value)));
             columns.push(Arc::new(Float64Array::from_iter_values(values)));
         }
-        let last = rows.values().last().map_or(0, |row| *row as usize);
-        Ok((RecordBatch::try_new(schema.clone(), columns)?, last))
+        Ok(RecordBatch::try_new(schema.clone(), columns)?)
     }
 }
 
@@ -224,7 +271,8 @@ mod tests {
                     (0..windows.len() * 35).map(|at| value(windows[at / 35], at % 35)).collect()
                 }
             };
-            let predict = |windows: &[u32]| forward.predict(windows, gather);
+            let predict =
+                |windows: &[u32]| forward.predict(forward.gather(windows, gather), windows.len());
             let all: Vec<u32> = (0..PREDICTION_BATCH as u32).collect();
             let whole = predict(&all);
             for range in [0..1, 3..5, 7..24, 100..165, 1..PREDICTION_BATCH] {

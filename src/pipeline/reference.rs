@@ -61,8 +61,9 @@ fn outputs(kind: StageKind, schemas: &Schemas, text: &mut String) {
         StageKind::Command => writeln!(text, "Outputs: those that `outputs` declares.\n"),
         StageKind::Tune => writeln!(
             text,
-            "Outputs: those of its base, made by the best trial, and {}.\n",
-            list(tune::own_outputs())
+            "Outputs: those of its base, made by the best trial, and {}; `repeats` only where a \
+             trial has several, and `pareto` only where there are several objectives.\n",
+            list(tune::own_outputs(None))
         ),
         kind => {
             let outputs = schemas.example(kind).map(|params| params.outputs());
@@ -227,7 +228,7 @@ mod tests {
             "| `search.NAME.log_float` | a list of 2 items, each a number | none |",
             "| `schedule.every` | a whole number of at least 1 | required | With `step`: ",
             "- `history`: The model's `history`, to plot. Optional.",
-            "and `trials` (trials.parquet), `best` (best.yaml).",
+            "and `trials` (trials.parquet), `best` (best.yaml), `importance`",
         ] {
             assert!(text.contains(row), "no {row:?} in\n{text}");
         }

@@ -32,7 +32,8 @@ fn the_main_pipeline_is_what_its_file_says() {
     let tune = &pipeline.stages["tune"];
     assert_eq!(tune.inputs, train.inputs);
     let outputs: Vec<&str> = tune.outputs.iter().map(|output| output.name.as_str()).collect();
-    assert_eq!(outputs, ["model", "history", "metrics", "trials", "best"]);
+    assert_eq!(outputs[..6], ["model", "history", "metrics", "trials", "best", "importance"]);
+    assert_eq!(outputs[6..], ["trials_plot", "importance_plot", "parallel_plot"]);
     let evaluate = &pipeline.stages["evaluate"];
     assert_eq!(evaluate.inputs["model"].from, output("tune", "model"));
     assert_eq!(evaluate.inputs["data.test"].from, output("preprocess", "test"));

@@ -18,8 +18,12 @@ pub(super) fn give_outputs(checks: &mut Checks<'_>, problems: &mut Vec<Problem>)
             }
             None => draft.base().and_then(|(base, _)| checks.drafts.get(base)),
         };
+        let params = match &draft.params {
+            Some(Params::Tune(params)) => Some(params),
+            _ => None,
+        };
         let outputs = base.and_then(|base| base.outputs.clone()).map(|mut outputs| {
-            for own in tune::own_outputs() {
+            for own in tune::own_outputs(params) {
                 if outputs.iter().any(|output| output.name == own.name) {
                     let message = format!(
                         "{} gives `{}` itself, which its base gives too",

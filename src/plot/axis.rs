@@ -39,8 +39,21 @@ impl Axis {
         let margin = if high > low { 0.05 * (high - low) } else { 0.5 * high.abs().max(1e-9) };
         let (low, high) = (low - margin, high + margin);
         let step = nice_step((high - low) / 6.0);
-        let digits = (-(step * 1.000_001).log10().floor()).clamp(0.0, 12.0) as usize;
-        Axis { low, high, ticks: multiples(low, high, step), kind: Kind::Number(digits) }
+        Axis { low, high, ticks: multiples(low, high, step), kind: Kind::Number(digits(step)) }
+    }
+
+    /// Makes an axis of numbers from `low` to `high` and no further.
+    pub(super) fn between(low: f64, high: f64, is_log: bool, is_whole: bool) -> Axis {
+        let mut axis = if is_log {
+            Axis::logarithms(low.log10(), high.log10())
+        } else {
+            let step = nice_step((high - low) / 6.0).max(if is_whole { 1.0 } else { 0.0 });
+            let kind = Kind::Number(digits(step));
+            Axis { low, high, ticks: multiples(low, high, step), kind }
+        };
+        (axis.low, axis.high) = (axis.coordinate(low), axis.coordinate(high));
+        axis.ticks.retain(|tick| (axis.low..=axis.high).contains(tick));
+        axis
     }
 
     fn logarithms(low: f64, high: f64) -> Axis {
@@ -107,7 +120,7 @@ impl Axis {
     }
 
     /// Writes the tick at a coordinate.
-    fn label(&self, coordinate: f64) -> String {
+    pub(super) fn label(&self, coordinate: f64) -> String {
         match self.kind {
             Kind::Number(digits) => format!("{coordinate:.digits$}"),
             Kind::Logarithm => power_label(coordinate),
@@ -176,6 +189,11 @@ fn nice_step(step: f64) -> f64 {
     let power = 10_f64.powf(step.log10().floor());
     let factor = [1.0, 2.0, 5.0].into_iter().find(|factor| factor * power >= step * 0.999_999);
     factor.unwrap_or(10.0) * power
+}
+
+/// Counts the digits after the point that ticks so far apart need.
+fn digits(step: f64) -> usize {
+    (-(step * 1.000_001).log10().floor()).clamp(0.0, 12.0) as usize
 }
 
 fn multiples(low: f64, high: f64, step: f64) -> Vec<f64> {

@@ -188,6 +188,9 @@ pub fn run(params: &Params, context: &Context<'_>) -> Result<Finished, Stop> {
             State::new(&config, config.sizes(&windows))
         }
     };
+    if !state.curve.is_empty() {
+        tracing::info!(epochs = state.curve.len(), "goes on from its checkpoint");
+    }
     for (epoch, done) in (1..).zip(&state.curve) {
         reporter.report(epoch, done)?;
     }

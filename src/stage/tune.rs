@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Failure, OutputSpec, ParamIssue, StageKind};
+use super::{Failure, OutputSpec, ParamIssue};
 use crate::study::space::{Domain, Param, Space};
 use crate::study::{
     Curve, Objective, Point, Pruner, Sampler, SearchParam, Steps, Study, StudyConfig,
@@ -15,20 +15,21 @@ use crate::study::{
 };
 use crate::suggest;
 
+mod check;
 mod outputs;
+mod plots;
+mod repeats;
 mod shape;
 #[cfg(test)]
 mod tests;
 
-pub use outputs::{TrialRecord, write_outputs};
+pub use outputs::{RepeatRecord, Results, TrialRecord, write_outputs};
+pub use repeats::{repeat_params, repeat_seed};
 pub use shape::trial_params;
 
-/// The version of the kind's results. 1: the first. 2: which parameters TPE draws together hangs on the
-/// trials that have ended.
+/// The version of the kind's results. 1: the first. 2: importance and plots beside the trials; which
+/// parameters TPE draws together hangs on the trials that have ended.
 pub const VERSION: u32 = 2;
-
-/// The metrics of a `train` that say how good it is.
-const TRAIN_METRICS: [&str; 2] = ["validation_loss", "train_loss"];
 
 /// The params of a `tune` stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -46,7 +47,14 @@ pub struct Params {
     #[serde(default)]
     pub pruner: Pruner,
     /// The metric to make best.
-    pub objective: Objective,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<Objective>,
+    /// Several metrics to make best at once, in the place of `objective`: the result is a front of
+    /// trials that no other beats in all of them, and `best` is the front's best by the first. They
+    /// cannot be pruned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 2, max = 6))]
+    pub objectives: Vec<Objective>,
     /// Trials in all.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub trials: u64,
@@ -55,7 +63,17 @@ pub struct Params {
     #[serde(default = "default_parallel")]
     #[schemars(range(min = 1, max = 10_000))]
     pub parallel: u64,
-    /// How many of the best trials keep all their outputs; the others' are dropped from the store.
+    /// How often each trial runs, each time with the next seed. Its metrics are the means; its
+    /// outputs, and the curve that a pruner looks at, are those of the first time.
+    #[serde(default = "default_repeats")]
+    #[schemars(range(min = 1, max = 1_000))]
+    pub repeats: u64,
+    /// The base's parameter that the repeats count up from its value; unless given, `seed` of a
+    /// `train` and `with.seed` of a `command`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeat_by: Option<String>,
+    /// How many of the best trials keep all their outputs (with several objectives, of the front);
+    /// the others' are dropped from the store.
     #[serde(default = "default_keep")]
     #[schemars(range(min = 1))]
     pub keep: u64,
@@ -67,6 +85,10 @@ fn default_sampler() -> Sampler {
 
 fn default_parallel() -> u64 {
     4
+}
+
+fn default_repeats() -> u64 {
+    1
 }
 
 fn default_keep() -> u64 {
@@ -91,13 +113,35 @@ impl Params {
             let message = format!("the first rung {min_resource} is above a whole trial's {max}");
             issues.push(ParamIssue::new("pruner.min_resource", message, "give a smaller one"));
         }
+        issues.extend(self.check_objectives());
         issues
+    }
+
+    /// Gives the objectives, the leading one first; at least one where [`Params::check`] finds no
+    /// mistake.
+    pub fn all_objectives(&self) -> impl Iterator<Item = &Objective> {
+        self.objective.iter().chain(&self.objectives)
     }
 }
 
-/// Gives the outputs that a tune has beside its base's: the table of trials and the best params.
-pub fn own_outputs() -> Vec<OutputSpec> {
-    vec![OutputSpec::new("trials", "trials.parquet"), OutputSpec::new("best", "best.yaml")]
+/// Gives the outputs that a tune has beside its base's; without params, all that any tune has.
+pub fn own_outputs(params: Option<&Params>) -> Vec<OutputSpec> {
+    let mut outputs = vec![
+        OutputSpec::new("trials", "trials.parquet"),
+        OutputSpec::new("best", "best.yaml"),
+        OutputSpec::new("importance", "importance.parquet"),
+        OutputSpec::new("trials_plot", "trials.svg"),
+        OutputSpec::new("importance_plot", "importance.svg"),
+        OutputSpec::new("parallel_plot", "parallel.svg"),
+    ];
+    if params.is_none_or(|params| params.repeats > 1) {
+        outputs.push(OutputSpec::new("repeats", "repeats.parquet"));
+    }
+    if params.is_none_or(|params| !params.objectives.is_empty()) {
+        outputs.push(OutputSpec::new("pareto", "pareto.parquet"));
+        outputs.push(OutputSpec::new("pareto_plot", "pareto.svg"));
+    }
+    outputs
 }
 
 /// Gives the base's own values as a point, where the space holds every one that exists.
@@ -135,11 +179,13 @@ fn own_value(base: &super::Params, own: &Value, param: &Param) -> Option<Value> 
 
 /// Makes the study of a tune over its base; both must have been checked.
 pub fn study(params: &Params, base: &super::Params) -> Study {
+    let mut objectives = params.all_objectives().cloned();
     Study::new(StudyConfig {
         space: params.search.clone(),
         sampler: params.sampler.clone(),
         pruner: params.pruner.clone(),
-        objective: params.objective.clone(),
+        objective: objectives.next().expect("a checked tune has an objective"),
+        others: objectives.collect(),
         trials: params.trials,
         parallel: params.parallel,
         first: base_point(base, &params.search),
@@ -150,7 +196,7 @@ pub fn study(params: &Params, base: &super::Params) -> Study {
 /// Finds that the pruner has nothing to judge a whole trial by, which only its curve can show where
 /// the base is a program.
 pub fn curve_failure(params: &Params, curve: &Curve) -> Option<Failure> {
-    let metric = params.objective.metric();
+    let metric = params.all_objectives().next()?.metric();
     let names: BTreeSet<&String> =
         curve.points.iter().flat_map(|point| point.metrics.keys()).collect();
     if params.pruner == Pruner::None || names.iter().any(|name| *name == metric) {
@@ -178,7 +224,8 @@ fn steps(base: &super::Params) -> Option<Steps> {
 /// Finds the mistakes of a tune that can only be seen beside its base, by trying the ends of each
 /// domain on it before anything runs.
 pub fn check_search(params: &Params, base: &super::Params) -> Vec<ParamIssue> {
-    let mut issues = objective_issues(params, base);
+    let mut issues = check::metric_issues(params, base);
+    issues.extend(repeats::issues(params, base));
     if matches!(params.pruner, Pruner::Hyperband { max_resource: None, .. })
         && !matches!(base, super::Params::Train(_))
     {
@@ -288,28 +335,4 @@ fn whole_point(space: &Space, forced: &Point) -> Point {
         }
     }
     point
-}
-
-fn objective_issues(params: &Params, base: &super::Params) -> Vec<ParamIssue> {
-    let metric = params.objective.metric();
-    let known = match base.kind() {
-        // What a program reports is its own affair.
-        StageKind::Command => return Vec::new(),
-        StageKind::Train => TRAIN_METRICS,
-        kind => {
-            let message = format!("a `{}` has no metric to make best", kind.name());
-            let help = "name a `train` or a `command` stage";
-            return vec![ParamIssue::new("stage", message, help)];
-        }
-    };
-    if known.contains(&metric) {
-        return Vec::new();
-    }
-    let path = match params.objective {
-        Objective::Minimize(_) => "objective.minimize",
-        Objective::Maximize(_) => "objective.maximize",
-    };
-    let message = format!("a `train` has no metric `{metric}`");
-    let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
-    vec![ParamIssue::new(path, message, format!("it has {}", names.join(", ")))]
 }

@@ -44,7 +44,15 @@ struct Normal {
 impl<'a> Parzen<'a> {
     /// Fits the density to observations, oldest first, each with one coordinate a parameter.
     pub(super) fn new(params: &[&'a Param], observations: &[Vec<f64>]) -> Parzen<'a> {
-        let mut weights = age_weights(observations.len());
+        Parzen::weighed(params, observations, age_weights(observations.len()))
+    }
+
+    /// Fits the density to observations of given weights; the prior's is 1.
+    pub(super) fn weighed(
+        params: &[&'a Param],
+        observations: &[Vec<f64>],
+        mut weights: Vec<f64>,
+    ) -> Parzen<'a> {
         weights.push(1.0);
         let sum: f64 = weights.iter().sum();
         weights.iter_mut().for_each(|weight| *weight /= sum);
@@ -179,7 +187,7 @@ impl Normal {
 
 /// Gives the mass of the standard normal distribution between two points, from the tail on which
 /// nothing cancels.
-fn mass(left: f64, right: f64) -> f64 {
+pub(super) fn mass(left: f64, right: f64) -> f64 {
     if left > 0.0 {
         return mass(-right, -left);
     }

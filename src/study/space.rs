@@ -187,7 +187,7 @@ impl Domain {
     }
 
     /// Gives the coordinate of a value: the index of a choice, a number, or its logarithm.
-    pub(super) fn coordinate(&self, value: &Value) -> f64 {
+    pub(crate) fn coordinate(&self, value: &Value) -> f64 {
         match self {
             Domain::Choice(choices) => {
                 let index = choices.iter().position(|choice| same(choice, value));

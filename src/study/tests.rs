@@ -23,6 +23,7 @@ fn config(space: Value, sampler: Sampler) -> StudyConfig {
         sampler,
         pruner: Pruner::None,
         objective: Objective::Minimize("loss".to_owned()),
+        others: Vec::new(),
         trials: 20,
         parallel: 1,
         first: None,
@@ -61,7 +62,7 @@ fn run(rule: &StopRule, number: u64, point: &Point) -> TrialEnd {
     let stops = |end: &usize| rule.as_ref().is_some_and(|rule| rule(&curve.points[..*end]));
     match (1..=curve.points.len()).find(stops) {
         Some(end) => TrialEnd::Pruned { curve: Curve { points: curve.points[..end].to_vec() } },
-        None => TrialEnd::Complete { value, curve },
+        None => TrialEnd::Complete { value, others: Vec::new(), curve },
     }
 }
 
@@ -209,7 +210,8 @@ fn a_study_waits_for_the_trials_that_it_looks_back_at() {
         ..config(json!({ "x": { "float": [0.0, 1.0] } }), Sampler::Random { seed: 1 })
     };
     let mut study = Study::new(config);
-    let complete = |value| TrialEnd::Complete { value, curve: Curve::default() };
+    let complete =
+        |value| TrialEnd::Complete { value, others: Vec::new(), curve: Curve::default() };
     let numbers = |study: &mut Study| -> Vec<u64> {
         std::iter::from_fn(|| study.ask()).map(|(number, _)| number).collect()
     };
@@ -236,7 +238,10 @@ fn a_generation_waits_for_the_one_before() {
         std::iter::from_fn(|| study.ask()).map(|(number, _)| number).collect()
     };
     let tell = |study: &mut Study, number| {
-        study.tell(number, TrialEnd::Complete { value: 1.0, curve: Curve::default() });
+        study.tell(
+            number,
+            TrialEnd::Complete { value: 1.0, others: Vec::new(), curve: Curve::default() },
+        );
     };
     assert_eq!(numbers(&mut study), [0, 1, 2]);
     tell(&mut study, 0);
@@ -283,7 +288,11 @@ fn median_regret(space: &Value, sampler: fn(u64) -> Sampler, regret: fn(&Point) 
             StudyConfig { trials: 60, parallel: 2, ..config(space.clone(), sampler(seed)) };
         let mut study = Study::new(config);
         while let Some((number, point)) = study.ask() {
-            let end = TrialEnd::Complete { value: regret(&point), curve: Curve::default() };
+            let end = TrialEnd::Complete {
+                value: regret(&point),
+                others: Vec::new(),
+                curve: Curve::default(),
+            };
             study.tell(number, end);
         }
         study.best().and_then(|trial| trial.value).expect("all trials are complete")
@@ -340,7 +349,7 @@ fn the_best_of_a_rung_is_never_pruned() {
             let curve = Curve { points: points[..end.unwrap_or(9)].to_vec() };
             let end = match end {
                 Some(_) => TrialEnd::Pruned { curve },
-                None => TrialEnd::Complete { value, curve },
+                None => TrialEnd::Complete { value, others: Vec::new(), curve },
             };
             study.tell(number, end);
         }

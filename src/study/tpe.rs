@@ -33,10 +33,23 @@ pub(super) enum Standing {
     Pending,
 }
 
+/// What the losses of complete trials are.
+///
+/// With several objectives, Optuna draws each parameter by itself, takes a whole tenth of the trials
+/// for good, and weighs those alike however old they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Aim {
+    /// Values of one objective.
+    Value,
+    /// Places in the order of fronts of several.
+    Front,
+}
+
 /// Gives the next point, from the earlier trials in order of their numbers.
 pub(super) fn point(
     space: &Space,
     seen: &[Seen<'_>],
+    aim: Aim,
     startup: u64,
     generator: &mut ChaCha8Rng,
 ) -> Point {
@@ -44,7 +57,7 @@ pub(super) fn point(
     if (ranked.len() as u64) < startup {
         return random::point(space, generator);
     }
-    Groups::new(seen, &ranked).point(space, generator)
+    Groups::new(seen, &ranked, aim).point(space, generator)
 }
 
 /// Orders the trials that have a value, best first: complete ones by loss, then pruned ones, those
@@ -71,6 +84,7 @@ pub(super) fn ranked_standings(standings: &[Standing]) -> Vec<usize> {
 struct Groups<'a> {
     below: Vec<&'a Seen<'a>>,
     above: Vec<&'a Seen<'a>>,
+    aim: Aim,
 }
 
 /// The densities of good trials and of others over some parameters.
@@ -81,10 +95,11 @@ struct Pair<'a> {
 
 impl<'a> Groups<'a> {
     /// Parts the trials: the best tenth of those that have ended, by `ranked`, is good.
-    fn new(seen: &'a [Seen<'a>], ranked: &[usize]) -> Groups<'a> {
+    fn new(seen: &'a [Seen<'a>], ranked: &[usize], aim: Aim) -> Groups<'a> {
         let ended = seen.iter().filter(|one| one.standing != Standing::Pending).count();
-        let good = ended.div_ceil(10).min(MOST_GOOD).min(ranked.len());
-        let mut groups = Groups { below: Vec::new(), above: Vec::new() };
+        let most = if aim == Aim::Value { MOST_GOOD } else { usize::MAX };
+        let good = ended.div_ceil(10).min(most).min(ranked.len());
+        let mut groups = Groups { below: Vec::new(), above: Vec::new(), aim };
         for (index, one) in seen.iter().enumerate() {
             let group =
                 if ranked[..good].contains(&index) { &mut groups.below } else { &mut groups.above };
@@ -96,7 +111,7 @@ impl<'a> Groups<'a> {
     /// Draws the parameters that every ended trial has at once, and each other one by itself.
     fn point(&self, space: &Space, generator: &mut ChaCha8Rng) -> Point {
         let drawn = match self.shared(space) {
-            shared if shared.is_empty() => Point::new(),
+            shared if shared.is_empty() || self.aim == Aim::Front => Point::new(),
             shared => self.promising(&shared, generator),
         };
         let mut point = Point::new();
@@ -126,10 +141,12 @@ impl<'a> Groups<'a> {
 
     /// Fits the two densities.
     fn pair<'s>(&self, params: &[&'s Param]) -> Pair<'s> {
-        Pair {
-            good: Parzen::new(params, &observations(params, &self.below)),
-            bad: Parzen::new(params, &observations(params, &self.above)),
-        }
+        let good = observations(params, &self.below);
+        let good = match self.aim {
+            Aim::Value => Parzen::new(params, &good),
+            Aim::Front => Parzen::weighed(params, &good, vec![1.0; good.len()]),
+        };
+        Pair { good, bad: Parzen::new(params, &observations(params, &self.above)) }
     }
 
     /// Draws candidates from the good trials' density and takes the one that is likeliest under it
@@ -239,7 +256,7 @@ mod tests {
                     standing: standing(trial, &history.direction),
                 })
                 .collect();
-            let groups = Groups::new(&seen, &ranked(&seen));
+            let groups = Groups::new(&seen, &ranked(&seen), Aim::Value);
             let shared: Vec<&str> =
                 groups.shared(&space).iter().map(|param| param.path.as_str()).collect();
             for draw in &history.draws {

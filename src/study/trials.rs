@@ -9,7 +9,7 @@ use super::cmaes::Cmaes;
 use super::grid::{self, Combination};
 use super::pruner::{Halving, Hyperband, Tellings, Told, halving_rule, median_rule};
 use super::space::{Space, same};
-use super::tpe::{self, Seen, Standing};
+use super::tpe::{self, Aim, Seen, Standing};
 use super::{Curve, Objective, Point, Pruner, Sampler, SearchParam, StopRule, random, sobol};
 use crate::random::generator;
 
@@ -24,6 +24,9 @@ pub struct StudyConfig {
     pub pruner: Pruner,
     /// The metric to make best.
     pub objective: Objective,
+    /// Further metrics to make best at the same time: then a trial is as good as its front, and only
+    /// of those on one front does the first metric decide.
+    pub others: Vec<Objective>,
     /// Trials in all.
     pub trials: u64,
     /// Trials in flight at most; trial `k` looks at trials `0 ..= k - parallel`.
@@ -87,6 +90,8 @@ pub struct Trial {
     pub state: TrialState,
     /// The objective's value; only of a complete trial.
     pub value: Option<f64>,
+    /// The values of the further objectives, likewise.
+    pub others: Vec<f64>,
     /// What it reported by step, cut where the study stopped it.
     pub curve: Curve,
 }
@@ -124,6 +129,8 @@ pub enum TrialEnd {
     Complete {
         /// The objective's value.
         value: f64,
+        /// The values of the further objectives, in their order.
+        others: Vec<f64>,
         /// What it reported by step.
         curve: Curve,
     },
@@ -174,14 +181,19 @@ impl Study {
             return None;
         }
         let point = self.next_point(number);
+        self.add(number, point.clone());
+        Some((number, point))
+    }
+
+    fn add(&mut self, number: u64, point: Point) {
         self.trials.push(Trial {
             number,
-            point: point.clone(),
+            point,
             state: TrialState::Running,
             value: None,
+            others: Vec::new(),
             curve: Curve::default(),
         });
-        Some((number, point))
     }
 
     /// Takes note of a trial's end.
@@ -193,9 +205,12 @@ impl Study {
         let trial = &mut self.trials[number as usize];
         assert_eq!(trial.state, TrialState::Running, "trial {number} is told twice");
         match end {
-            TrialEnd::Complete { value, curve } if value.is_finite() => {
+            TrialEnd::Complete { value, others, curve }
+                if value.is_finite() && others.iter().all(|other| other.is_finite()) =>
+            {
                 trial.state = TrialState::Complete;
                 trial.value = Some(value);
+                trial.others = others;
                 trial.curve = curve;
             }
             TrialEnd::Pruned { curve } => {
@@ -261,23 +276,20 @@ impl Study {
         &self.config
     }
 
-    /// Gives the complete trial with the best value, and the first of those where several have it.
-    pub fn best(&self) -> Option<&Trial> {
-        self.ranked().first().copied()
-    }
-
-    /// Gives the complete trials, best first.
-    pub fn ranked(&self) -> Vec<&Trial> {
-        let loss = |trial: &&Trial| self.config.objective.loss(trial.value.unwrap_or(f64::NAN));
-        let mut ranked: Vec<&Trial> =
-            self.trials.iter().filter(|trial| trial.state == TrialState::Complete).collect();
-        ranked.sort_by(|a, b| loss(a).total_cmp(&loss(b)));
-        ranked
+    /// Gives the searched parameters.
+    pub(super) fn space(&self) -> &Space {
+        &self.space
     }
 
     /// Counts the trials that trial `number` may look back at.
     fn horizon(&self, number: u64) -> usize {
         (number + 1).saturating_sub(self.config.parallel.max(1)) as usize
+    }
+
+    #[cfg(test)]
+    pub(super) fn enqueue(&mut self, point: Point) -> u64 {
+        self.add(self.trials.len() as u64, point);
+        self.trials.len() as u64 - 1
     }
 
     fn next_point(&mut self, number: u64) -> Point {
@@ -297,8 +309,9 @@ impl Study {
             Sampler::Cmaes { .. } => self.next_of_generation(number),
             Sampler::Grid => self.next_combination(),
             Sampler::Tpe { seed, startup } => {
-                let seen = self.seen(number);
-                tpe::point(&self.space, &seen, startup, &mut generator(seed, "tpe", &[number]))
+                let aim = if self.config.others.is_empty() { Aim::Value } else { Aim::Front };
+                let generator = &mut generator(seed, "tpe", &[number]);
+                tpe::point(&self.space, &self.seen(number), aim, startup, generator)
             }
         }
     }
@@ -326,13 +339,20 @@ impl Study {
 
     /// Gives what the sampler may know: trials of the same bracket, those beyond the horizon as
     /// pending whatever has become of them.
+    ///
+    /// Of several objectives, a trial's loss is its place in the order of all that are known.
     fn seen<'a>(&'a self, number: u64) -> Vec<Seen<'a>> {
         let bracket = self.bracket(number);
-        let horizon = self.horizon(number) as u64;
+        let horizon = self.horizon(number);
+        let places = self.places(horizon);
         let mates = self.trials.iter().filter(|trial| self.bracket(trial.number) == bracket);
         let seen = |trial: &'a Trial| {
-            let known = trial.number < horizon;
-            let standing = if known { self.standing(trial) } else { Standing::Pending };
+            let known = (trial.number as usize) < horizon;
+            let standing = match places.get(&trial.number) {
+                Some(place) => Standing::Complete { loss: *place as f64 },
+                None if known => self.standing(trial),
+                None => Standing::Pending,
+            };
             Seen { point: &trial.point, standing }
         };
         mates.map(seen).collect()

@@ -1,11 +1,12 @@
 use arrow::array::{Array, AsArray};
-use arrow::datatypes::{DataType, Float64Type, Int64Type};
+use arrow::datatypes::{DataType, Float64Type, Int64Type, UInt64Type};
 use serde_json::json;
 
 use super::super::Params as AnyParams;
 use super::*;
 use crate::data::table;
-use crate::study::{CurvePoint, Trial, TrialEnd};
+use crate::stage::StageKind;
+use crate::study::{Curve, CurvePoint, Trial, TrialEnd, TrialState};
 
 fn train(extra: Value) -> AnyParams {
     let mut value = json!({
@@ -254,7 +255,7 @@ fn a_trial_is_not_pruned_at_its_own_last_epoch() {
                 number,
                 match stop {
                     Some(_) => TrialEnd::Pruned { curve },
-                    None => TrialEnd::Complete { value: loss(epochs), curve },
+                    None => TrialEnd::Complete { value: loss(epochs), others: Vec::new(), curve },
                 },
             );
         }
@@ -294,12 +295,22 @@ fn outputs_hold_the_trials_and_the_best_params() {
         let end = match number {
             1 => TrialEnd::Failed,
             3 => TrialEnd::Pruned { curve },
-            _ => TrialEnd::Complete { value, curve },
+            _ => TrialEnd::Complete { value, others: Vec::new(), curve },
         };
         study.tell(number, end);
     }
     let folder = tempfile::tempdir().expect("a folder can be made");
-    write_outputs(folder.path(), &study, &records).expect("the outputs can be written");
+    let results = Results {
+        study: &study,
+        params: &params,
+        base: &train(json!({})),
+        trials: &records,
+        repeats: &[],
+    };
+    write_outputs(folder.path(), &results).expect("the outputs can be written");
+    for own in own_outputs(Some(&params)) {
+        assert!(folder.path().join(&own.file).is_file(), "{}", own.file);
+    }
 
     let path = folder.path().join("trials.parquet");
     let batch = table::batches(&path, None).expect("it is a table").next();
@@ -341,6 +352,132 @@ fn outputs_hold_the_trials_and_the_best_params() {
     assert_eq!(nested["network"]["units"], best.point["network.units"]);
 }
 
+#[test]
+fn several_objectives_give_a_front() {
+    let params = tune(json!({
+        "search": { "batch_size": { "int": [1, 64] }, "epochs": { "int": [1, 9] } },
+        "objective": null,
+        "objectives": [{ "minimize": "validation_loss" }, { "maximize": "epochs" }],
+        "repeats": 2,
+        "trials": 6,
+        "sampler": { "kind": "random", "seed": 2 },
+    }));
+    assert_eq!(params.check(), []);
+    let base = train(json!({ "seed": 4 }));
+    assert_eq!(check_search(&params, &base), []);
+    let mut study = study(&params, &base);
+    // The second is beaten by the first, the fourth by many, the fifth by the third.
+    let values = [(1.0, 5.0), (1.0, 4.0), (0.5, 3.0), (2.0, 1.0), (0.7, 2.0), (9.0, 9.0)];
+    let (mut trials, mut repeats) = (Vec::new(), Vec::new());
+    while let Some((number, _)) = study.ask() {
+        let (value, other) = values[number as usize];
+        let metrics = BTreeMap::from([
+            ("epochs".to_owned(), other),
+            ("repeats".to_owned(), 0.5),
+            ("validation_loss".to_owned(), value),
+        ]);
+        let repeat = |repeat| RepeatRecord {
+            number,
+            repeat,
+            state: TrialState::Complete,
+            metrics: metrics.clone(),
+            steps: 3,
+            fingerprint: format!("f{number}-{repeat}"),
+        };
+        repeats.extend([repeat(0), repeat(1)]);
+        trials.push(TrialRecord { number, metrics, steps: 3, fingerprint: format!("f{number}-0") });
+        let end = TrialEnd::Complete { value, others: vec![other], curve: Curve::default() };
+        study.tell(number, end);
+    }
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let results =
+        Results { study: &study, params: &params, base: &base, trials: &trials, repeats: &repeats };
+    write_outputs(folder.path(), &results).expect("the outputs can be written");
+
+    let read = |file: &str| {
+        let batch = table::batches(&folder.path().join(file), None).expect("it is a table").next();
+        batch.expect("it has rows").expect("they can be read")
+    };
+    let of_all = read("trials.parquet");
+    let front = of_all.column_by_name("front").expect("it is there").as_boolean().clone();
+    let is_on: Vec<bool> = front.iter().flatten().collect();
+    assert_eq!(is_on, [true, false, true, false, false, true]);
+    let counts = of_all.column_by_name("repeats").expect("it is there");
+    assert!(counts.as_primitive::<UInt64Type>().iter().all(|count| count == Some(2)));
+    assert!(of_all.column_by_name("metric.repeats").is_some());
+    let front = read("pareto.parquet");
+    let numbers = front.column_by_name("number").expect("it is there");
+    let numbers: Vec<u64> = numbers.as_primitive::<UInt64Type>().iter().flatten().collect();
+    assert_eq!(numbers, [2, 0, 5]);
+    let each = read("repeats.parquet");
+    let seeds = each.column_by_name("seed").expect("it is there");
+    let seeds: Vec<u64> = seeds.as_primitive::<UInt64Type>().iter().flatten().collect();
+    assert_eq!(seeds[..4], [4, 5, 4, 5]);
+    let text = std::fs::read_to_string(folder.path().join("best.yaml")).expect("it is there");
+    let head = "# The best of 6 trials: number 2,\n# with 0.5 as its `validation_loss`, and 3 as \
+                its `epochs`.\n";
+    assert!(text.starts_with(head), "{text}");
+}
+
+#[test]
+fn objectives_are_one_or_several_and_known() {
+    let places = |extra: Value| -> Vec<String> {
+        let params = tune(extra);
+        let issues = params.check().into_iter().chain(check_search(&params, &train(json!({}))));
+        let issues: Vec<ParamIssue> = issues.collect();
+        assert!(issues.iter().all(|issue| issue.help.is_some()));
+        issues.into_iter().map(|issue| issue.path).collect()
+    };
+    let two = json!([{ "minimize": "validation_loss" }, { "minimize": "parameters" }]);
+    assert_eq!(places(json!({ "objective": null, "objectives": two })), [""; 0]);
+    assert_eq!(places(json!({ "objective": null })), [""]);
+    assert_eq!(places(json!({ "objectives": two })), ["objectives"]);
+    let pruned = json!({ "objective": null, "objectives": two, "pruner": { "kind": "median" } });
+    assert_eq!(places(pruned), ["pruner"]);
+    let cmaes = json!({
+        "objective": null, "objectives": two, "sampler": { "kind": "cmaes" },
+        "search": { "network.dropout": { "float": [0.0, 0.5] } },
+    });
+    assert_eq!(places(cmaes), ["sampler.kind"]);
+    let wrong = json!([{ "minimize": "train_loss" }, { "maximize": "los" }, { "maximize": "los" }]);
+    let wrong = json!({ "objective": null, "objectives": wrong });
+    assert_eq!(places(wrong), ["objectives.2", "objectives.1.maximize", "objectives.2.maximize"]);
+    let small = json!({ "objective": { "minimize": "parameters" } });
+    assert_eq!(places(small), [""; 0]);
+    let small =
+        json!({ "objective": { "minimize": "parameters" }, "pruner": { "kind": "median" } });
+    assert_eq!(places(small), ["pruner"]);
+}
+
+#[test]
+fn repeats_count_up_a_seed_that_is_not_searched() {
+    let places = |base: &AnyParams, extra: Value| -> Vec<String> {
+        let mut all = json!({ "repeats": 3 });
+        let map = all.as_object_mut().expect("it is an object");
+        map.extend(extra.as_object().cloned().unwrap_or_default());
+        let issues = check_search(&tune(all), base);
+        assert!(issues.iter().all(|issue| issue.help.is_some()));
+        issues.into_iter().map(|issue| issue.path).collect()
+    };
+    let base = train(json!({ "seed": 7 }));
+    assert_eq!(places(&base, json!({})), [""; 0]);
+    let searched = json!({ "search": { "seed": { "int": [1, 9] } } });
+    assert_eq!(places(&base, searched), ["search.seed"]);
+    assert_eq!(places(&base, json!({ "repeat_by": "sed" })), ["repeat_by"]);
+    assert_eq!(places(&train(json!({ "seed": u64::MAX })), json!({})), ["repeats"]);
+    let of_program = json!({ "search": { "with.lr": { "float": [0.1, 1.0] } } });
+    assert_eq!(places(&command(), of_program.clone()), ["repeats"]);
+    let mut named = of_program;
+    named["repeat_by"] = json!("with.mode");
+    assert_eq!(places(&command(), named), ["repeat_by"]);
+
+    let params = tune(json!({ "repeats": 3 }));
+    let trial = trial_params(&base, &point(json!({ "epochs": 2 }))).expect("the point fits");
+    let repeat = |repeat| repeat_params(&params, &base, &trial, repeat).expect("it fits");
+    assert_eq!(repeat(0), trial);
+    assert_eq!(repeat(2), train(json!({ "seed": 9, "epochs": 2 })));
+}
+
 /// Whoever changes these changes every study that was ever run.
 #[test]
 fn the_trials_are_those_of_this_version() {
@@ -368,6 +505,47 @@ fn the_trials_are_those_of_this_version() {
     }));
     let bump = "the results changed: bump VERSION in src/stage/tune.rs and add a line of history";
     assert_eq!([hyperband, median], ["3f20bf915c32c136", "74e68753bcd03285"], "{bump}");
+    assert_eq!(digest_of_outputs(), "?", "{bump}");
+}
+
+/// Gives the digest of all that a study of two objectives gives, but for Parquet's own bytes.
+fn digest_of_outputs() -> String {
+    let params = tune(json!({
+        "search": {
+            "optimizer.learning_rate": { "log_float": [1e-4, 1e-2] },
+            "network.units": { "choice": [[16], [32], [64, 64]] },
+        },
+        "objective": null,
+        "objectives": [{ "minimize": "validation_loss" }, { "minimize": "parameters" }],
+        "trials": 40,
+    }));
+    let base = train(json!({}));
+    let mut study = study(&params, &base);
+    while let Some((number, point)) = study.ask() {
+        let rate = point["optimizer.learning_rate"].as_f64().expect("it is a number");
+        let sizes = point["network.units"].as_array().expect("it is a list").iter();
+        let size: f64 = sizes.filter_map(Value::as_f64).sum();
+        let value = libm::fabs(libm::log10(rate) + 3.0) + 1.0 / size;
+        study.tell(
+            number,
+            TrialEnd::Complete { value, others: vec![size], curve: Curve::default() },
+        );
+    }
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let (trials, repeats) = (&[], &[]);
+    let results = Results { study: &study, params: &params, base: &base, trials, repeats };
+    write_outputs(folder.path(), &results).expect("the outputs can be written");
+    let mut text = String::new();
+    for output in own_outputs(Some(&params)) {
+        let path = folder.path().join(&output.file);
+        if output.file.ends_with(".parquet") {
+            let batches = table::batches(&path, None).expect("it is a table");
+            batches.for_each(|batch| text += &format!("{batch:?}"));
+        } else {
+            text += &std::fs::read_to_string(&path).expect("it is text");
+        }
+    }
+    blake3::hash(text.as_bytes()).to_hex()[..16].to_owned()
 }
 
 /// Runs a study whose trials are better the nearer their learning rate is to 0.001.
@@ -391,7 +569,7 @@ fn digest_of_trials(extra: Value) -> String {
         let curve = Curve { points: points[..stop.unwrap_or(points.len())].to_vec() };
         let end = match stop {
             Some(_) => TrialEnd::Pruned { curve },
-            None => TrialEnd::Complete { value, curve },
+            None => TrialEnd::Complete { value, others: Vec::new(), curve },
         };
         study.tell(number, end);
     }

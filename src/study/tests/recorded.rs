@@ -50,7 +50,7 @@ fn pruners_stop_trials_where_optuna_does() {
                 number,
                 match stop {
                     Some(_) => TrialEnd::Pruned { curve },
-                    None => TrialEnd::Complete { value, curve },
+                    None => TrialEnd::Complete { value, others: Vec::new(), curve },
                 },
             );
             stops.push(stop);

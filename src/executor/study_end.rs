@@ -1,0 +1,118 @@
+//! The end of a study: its outputs are written, the best trial is run again where its own are lost,
+//! and what is not among the best is dropped.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::repeats::Ended;
+use super::study_outputs::Written;
+use super::tuning::StudyRun;
+use super::worker::Message;
+use super::{Run, Task};
+use crate::event::{Event, Outcome};
+use crate::fingerprint::Manifest;
+use crate::schedule::TaskId;
+use crate::stage::{Failure, tune};
+
+impl Run<'_> {
+    /// Drops the outputs of a trial's first repeat, which had to be stored until the mean told that
+    /// they are not among the best: the disk holds no more than the trials under way need.
+    pub(super) fn drop_early(&mut self, tune: TaskId, number: u64) {
+        let Some(run) = self.studies.get(&tune) else { return };
+        let fingerprint = run.fingerprints[&number];
+        let of_stage = |task: &Task| match task {
+            Task::Stage(task) => task.manifest.as_ref().map(Manifest::fingerprint),
+            Task::Trial(_) => None,
+        };
+        let base = run.manifest.base.as_ref().map(|base| base.fingerprint());
+        let wanted = base.into_iter().chain(self.tasks.iter().filter_map(of_stage));
+        if wanted.into_iter().any(|wanted| wanted == fingerprint) {
+            return;
+        }
+        let store = Arc::clone(&self.store);
+        self.spawn(tune, move || {
+            if let Err(error) = store.drop_outputs(&[fingerprint]) {
+                // They only take room; the study's end drops them.
+                tracing::warn!("{error}");
+            }
+            Message::Dropped
+        });
+    }
+
+    /// Ends the studies that no trial will bring further, once no new work is begun.
+    pub(super) fn close_studies(&mut self) {
+        if !self.schedule.is_closed() {
+            return;
+        }
+        let idle = self.studies.iter().filter(|(_, run)| run.open == 0);
+        let idle: Vec<TaskId> = idle.map(|(id, _)| *id).collect();
+        for id in idle {
+            // The end of one may have brought that of the others.
+            if self.studies.remove(&id).is_some() {
+                self.finish_stage(id, Outcome::Cancelled, &BTreeMap::new(), None);
+            }
+        }
+    }
+
+    /// Writes the outputs of a study all of whose trials have ended.
+    pub(super) fn finish_study(&mut self, id: TaskId) {
+        // The study itself goes to the thread that writes its outputs.
+        let Some(run) = self.studies.remove(&id) else { return };
+        if run.study.best().is_none() {
+            let last = run.last_failure.unwrap_or_else(|| Failure::new("there was none"));
+            // The log of the last one stands for all.
+            let message = format!("no trial ran to its end: {}", last.message);
+            let failure = Failure { message, ..last };
+            return self.fail(id, failure);
+        }
+        if let Err(error) = self.store.put_roots(&self.pipeline.name, &self.roots) {
+            return self.fail(id, Failure::new(error.to_string()));
+        }
+        self.ran.extend(run.fingerprints.values());
+        let store = Arc::clone(&self.store);
+        self.spawn(id, move || match run.write(&store) {
+            Written::Ended(end) => Message::Ended { task: id, end },
+            Written::BestLost(study) => Message::Rebuild { task: id, study },
+        });
+    }
+
+    /// Runs the best trial again: its outputs had been dropped when another was better, or somebody
+    /// removed them.
+    pub(super) fn rebuild_best(&mut self, id: TaskId, run: StudyRun) {
+        let Some(best) = run.study.best() else { return };
+        let (number, point) = (best.number, best.point.clone());
+        let params = tune::trial_params(&run.base.params, &point);
+        self.studies.insert(id, run);
+        match params {
+            _ if self.schedule.is_closed() => self.close_studies(),
+            Ok(params) => self.add_trial(id, (number, 0), point, params, true),
+            Err(issue) => self.end_study(id, Failure::new(issue.message)),
+        }
+    }
+
+    /// Goes on once the best trial's outputs are there again.
+    pub(super) fn rebuilt(&mut self, id: TaskId, end: Ended) {
+        match end {
+            Ended::Complete(metrics, _) => {
+                let Some(run) = self.studies.get(&id) else { return };
+                if let Some(value) = run.is_other_than_best(&metrics) {
+                    let stage = Some(run.stage.name.clone());
+                    let message = format!(
+                        "the best trial gave {value} when it was run again for its outputs: its \
+                         program does not give the same result twice"
+                    );
+                    self.say(&Event::Warning { stage, message });
+                }
+                self.pump(id);
+            }
+            Ended::Cancelled => self.close_studies(),
+            Ended::Pruned(_) => unreachable!("nothing prunes a trial that is run for its outputs"),
+            Ended::Failed(failure) => self.end_study(id, failure),
+        }
+    }
+
+    fn end_study(&mut self, id: TaskId, failure: Failure) {
+        self.studies.remove(&id);
+        self.fail(id, failure);
+    }
+}
