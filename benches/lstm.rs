@@ -12,7 +12,7 @@ use runner::data::window::{WindowSpec, Windows};
 use runner::data::{TimeColumn, TimeUnit, table};
 use runner::model::team;
 use runner::model::trainer::{self, Listener, State, TrainConfig};
-use runner::model::{Loss, Network, Optimizer, Schedule, Sizes};
+use runner::model::{Device, Loss, Network, Optimizer, Schedule, Sizes};
 
 const BATCH: usize = 32;
 const STEPS: usize = 100;
@@ -24,7 +24,7 @@ fn main() {
         let validation = windows(&folder.path().join("validation.parquet"), window, 1);
         let shapes = [vec![64, 64], vec![128], vec![128, 128], vec![64], vec![32], vec![16]];
         for units in shapes {
-            let step = || measure(&units, &train, &validation);
+            let step = || measure(Device::Cpu, &units, &train, &validation);
             // In turns, since a machine's speed changes from minute to minute.
             let rounds: Vec<[f64; 2]> = (0..5).map(|_| [step(), team::with(2, step)]).collect();
             let [one, two] =
@@ -41,6 +41,13 @@ fn main() {
                 format!("{units:?}"),
                 100.0 * update / one,
             );
+            if Device::Libtorch.open().is_some() {
+                let time = measure(Device::Libtorch, &units, &train, &validation);
+                println!(
+                    "{:>16}, {window:>2} steps: {time:.3} ms on libtorch",
+                    format!("{units:?}")
+                );
+            }
         }
         let network = Network::Lstm { units: vec![64, 64], dropout: 0.0, bidirectional: false };
         let sizes = Sizes { window, inputs: train.inputs(), outputs: 1 };
@@ -54,7 +61,7 @@ fn main() {
 
 /// Gives the median time of an optimizer's update, in milliseconds.
 fn update(units: &[usize], train: &Windows) -> f64 {
-    let config = config(units);
+    let config = config(Device::Cpu, units);
     let mut state = State::new(&config, config.sizes(train));
     let gradient: Vec<f32> = state.weights.iter().map(|weight| 0.1 * weight).collect();
     let time = |_| {
@@ -66,8 +73,8 @@ fn update(units: &[usize], train: &Windows) -> f64 {
 }
 
 /// Gives the median time of a step, in milliseconds.
-fn measure(units: &[usize], train: &Windows, validation: &Windows) -> f64 {
-    let config = config(units);
+fn measure(device: Device, units: &[usize], train: &Windows, validation: &Windows) -> f64 {
+    let config = config(device, units);
     let mut watch = Watch { started: Instant::now(), steps: Vec::new() };
     let state = State::new(&config, config.sizes(train));
     let ended = trainer::train::<()>(&config, train, validation, state, &mut watch);
@@ -81,8 +88,9 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-fn config(units: &[usize]) -> TrainConfig {
+fn config(device: Device, units: &[usize]) -> TrainConfig {
     TrainConfig {
+        device,
         network: Network::Lstm { units: units.to_vec(), dropout: 0.2, bidirectional: false },
         optimizer: Optimizer::default(),
         schedule: Schedule::default(),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod baseline;
 pub mod checkpoint;
+mod device;
 mod dropout;
 pub mod file;
 pub mod forecast;
@@ -16,6 +17,10 @@ pub mod gru;
 pub mod keras;
 mod layer;
 mod loss;
+#[cfg_attr(
+    feature = "tch",
+    expect(deprecated, reason = "burn-tch is not in burn 0.23; burn stays at 0.22 for it")
+)]
 pub mod lstm;
 pub mod metrics;
 pub mod network;
@@ -25,6 +30,7 @@ pub mod recurrent;
 pub mod team;
 pub mod trainer;
 
+pub use device::Device;
 pub use network::Sizes;
 
 /// The shape of a network.

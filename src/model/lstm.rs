@@ -1,8 +1,8 @@
 //! The LSTM layer (Hochreiter and Schmidhuber 1997, with the forget gate of Gers 2000) as one
-//! operation over a whole sequence, in two ways that agree: composed of burn operations
-//! ([`composed`], the reference, for any backend) and as a burn backend extension ([`lstm`]) whose
-//! forward and backward passes on the `flex` CPU backend are the hand-fused ones of
-//! [`recurrent`](super::recurrent) with the cell [`Lstm`].
+//! operation over a whole sequence, in ways that agree: composed of burn operations ([`composed`],
+//! the reference, for any backend) and as a burn backend extension ([`lstm`]) whose forward and
+//! backward passes on the `flex` CPU backend are the hand-fused ones of
+//! [`recurrent`](super::recurrent) with the cell [`Lstm`], and on libtorch those of its own layer.
 //!
 //! Knows nothing of networks, windows or training: tensors in, tensors out.
 //!
@@ -36,12 +36,14 @@ use burn::tensor::activation::{sigmoid, tanh};
 use super::layer::{self, Fused, flex};
 
 mod cell;
+#[cfg(feature = "tch")]
+mod libtorch;
 
 pub use super::layer::LayerGradients as LstmGradients;
 pub use cell::Lstm;
 
 /// The LSTM layer as an operation of a backend.
-#[backend_extension(Autodiff, Flex)]
+#[backend_extension(Autodiff, Flex, LibTorch: cfg(feature = "tch"))]
 pub trait LstmOps: Backend {
     /// Gives the hidden states of every step; the layouts are those of this module's header.
     fn lstm(

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 use burn::Tensor;
 use burn::backend::TensorData;
-use burn::tensor::Device;
+use burn::tensor::Device as BurnDevice;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ use super::dropout::Masks;
 use super::network::{Parameter, Weights};
 use super::optimizer::{Moments, clip};
 use super::rate::{Patience, Rates};
-use super::{EarlyStopping, Loss, Network, Optimizer, Schedule, Sizes};
+use super::{Device, EarlyStopping, Loss, Network, Optimizer, Schedule, Sizes};
 use crate::data::window::{Layout, Windows};
 use crate::random::generator;
 
@@ -29,6 +29,7 @@ const PREDICTION_BATCH: usize = 256;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields are those of the `train` kind's params")]
 pub struct TrainConfig {
+    pub device: Device,
     pub network: Network,
     pub optimizer: Optimizer,
     pub schedule: Schedule,
@@ -152,8 +153,9 @@ pub fn train<B>(
         let epoch = state.curve.len() as u64 + 1;
         let learning_rate = rates.rate(epoch);
         let train_loss = pass(config, windows, &mut state, epoch, learning_rate, listener)?;
+        let sizes = config.sizes(validation);
         let predicted =
-            predict(&config.network, config.sizes(validation), &state.weights, validation);
+            predict_on(config.device, &config.network, sizes, &state.weights, validation);
         let validation_loss = config.loss.of_slices(&predicted, &actual, &config.quantiles);
         if !validation_loss.is_finite() {
             return Err(Ended::NotFinite { epoch, batch: None });
@@ -242,7 +244,7 @@ fn step(
     [epoch, number]: [u64; 2],
     gradient: &mut [f32],
 ) -> f64 {
-    let device = Device::flex().autodiff();
+    let device = open(config.device).autodiff();
     let (steps, rows) = (windows.spec().window, batch.len());
     let masks = Masks::draw(&config.network, config.seed, [epoch, number], [steps, rows], &device);
     let x = inputs(&config.network, windows, batch, &device);
@@ -257,7 +259,7 @@ fn step(
 }
 
 /// Gathers windows as the network reads them.
-fn inputs(network: &Network, windows: &Windows, batch: &[u32], device: &Device) -> Tensor<3> {
+fn inputs(network: &Network, windows: &Windows, batch: &[u32], device: &BurnDevice) -> Tensor<3> {
     let (window, layout) = (windows.spec().window, network.layout());
     let shape = match layout {
         Layout::StepsFirst => [window, batch.len(), windows.inputs()],
@@ -267,8 +269,20 @@ fn inputs(network: &Network, windows: &Windows, batch: &[u32], device: &Device) 
 }
 
 /// Gives the network's outputs for every window, in their order, computed in large batches.
+///
+/// `runner`'s own kernels compute them, whatever device the weights were trained on.
 pub fn predict(network: &Network, sizes: Sizes, weights: &[f32], windows: &Windows) -> Vec<f32> {
-    let device = Device::flex();
+    predict_on(Device::Cpu, network, sizes, weights, windows)
+}
+
+fn predict_on(
+    device: Device,
+    network: &Network,
+    sizes: Sizes,
+    weights: &[f32],
+    windows: &Windows,
+) -> Vec<f32> {
+    let device = open(device);
     let parameters = network.parameters(sizes);
     let weights = Weights::new(network, &parameters, weights, &device);
     let mut predictions = Vec::with_capacity(windows.len() * sizes.outputs);
@@ -279,6 +293,10 @@ pub fn predict(network: &Network, sizes: Sizes, weights: &[f32], windows: &Windo
         predictions.extend_from_slice(predicted.as_slice::<f32>().expect("an f32 prediction"));
     }
     predictions
+}
+
+fn open(device: Device) -> BurnDevice {
+    device.open().expect("the check of the params lets no device pass that the build has not")
 }
 
 fn all(windows: &Windows) -> Vec<u32> {

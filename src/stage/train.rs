@@ -19,7 +19,7 @@ use crate::model::checkpoint;
 use crate::model::file::Model;
 use crate::model::team;
 use crate::model::trainer::{self, Ended, Epoch, Listener, State, TrainConfig};
-use crate::model::{EarlyStopping, Loss, Network, Optimizer, Outputs, Schedule};
+use crate::model::{Device, EarlyStopping, Loss, Network, Optimizer, Outputs, Schedule};
 
 mod check;
 mod work;
@@ -95,6 +95,9 @@ pub struct Params {
     #[serde(default = "default_epochs")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub epochs: u64,
+    /// What computes the training.
+    #[serde(default)]
+    pub device: Device,
     /// The seed of initial weights, dropout and the order of batches.
     #[serde(default)]
     pub seed: u64,
@@ -141,6 +144,7 @@ impl Params {
 
     fn config(&self) -> TrainConfig {
         TrainConfig {
+            device: self.device,
             network: self.network.clone(),
             optimizer: self.optimizer.clone(),
             schedule: self.schedule.clone(),

@@ -9,6 +9,9 @@ use rand::RngExt;
 use crate::model::{gru, lstm};
 use crate::random::generator;
 
+#[cfg(feature = "tch")]
+mod libtorch;
+
 #[derive(Clone, Copy, Debug)]
 enum Layer {
     Lstm,
@@ -74,14 +77,22 @@ impl Case {
         (0..count).map(|_| generator.random_range(-1.0..1.0)).collect()
     }
 
+    fn run(&self, fused: bool) -> Vec<Vec<f32>> {
+        let pass = |layer: Layer, inputs| layer.pass(fused, inputs);
+        self.run_on(&Device::flex().autodiff(), pass)
+    }
+
     /// Gives the hidden states of the last layer, and the gradients of all inputs for a weighted
     /// sum of them, as flat values.
-    fn run(&self, fused: bool) -> Vec<Vec<f32>> {
-        let device = Device::flex().autodiff();
+    fn run_on(
+        &self,
+        device: &Device,
+        pass: impl Fn(Layer, [Tensor<3>; 4]) -> Tensor<3>,
+    ) -> Vec<Vec<f32>> {
         let Case { layer, steps, batch, inputs, .. } = *self;
         let tensor = |purpose, number, shape: [usize; 3]| {
             let values = self.draw(purpose, number, shape.iter().product());
-            Tensor::<3>::from_data(TensorData::new(values, shape), &device)
+            Tensor::<3>::from_data(TensorData::new(values, shape), device)
         };
         let mut hidden = tensor("x", 0, [steps, batch, inputs]).require_grad();
         let mut leaves = vec![hidden.clone()];
@@ -95,7 +106,7 @@ impl Case {
                 tensor("bias", number, [1, biases, gates]).require_grad(),
             ];
             let [input, recurrent, bias] = weights.clone();
-            hidden = layer.pass(fused, [hidden, input, recurrent, bias]);
+            hidden = pass(layer, [hidden, input, recurrent, bias]);
             leaves.extend(weights);
             width = units;
         }

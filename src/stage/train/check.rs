@@ -1,7 +1,7 @@
 //! What is wrong with the params of a `train` stage that no type or range can say.
 
 use super::Params;
-use crate::model::{Loss, Network, Outputs, Schedule};
+use crate::model::{Device, Loss, Network, Outputs, Schedule};
 use crate::stage::ParamIssue;
 
 impl Params {
@@ -28,6 +28,7 @@ impl Params {
         issues.extend(self.check_network());
         issues.extend(self.check_outputs());
         issues.extend(self.check_schedule());
+        issues.extend(check_device(self.device));
         issues
     }
 
@@ -91,4 +92,11 @@ impl Params {
         issues.push(ParamIssue::new("quantiles", message, help));
         issues
     }
+}
+
+fn check_device(device: Device) -> Option<ParamIssue> {
+    let message = "this build of `runner` has no libtorch";
+    let help = "build it in: `scripts/libtorch.sh target/libtorch`, then `LIBTORCH=$PWD/target/libtorch \
+                cargo build --release --features tch`; or leave `device` out";
+    device.open().is_none().then(|| ParamIssue::new("device", message, help))
 }

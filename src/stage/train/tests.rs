@@ -13,6 +13,8 @@ use crate::data::transform::{Holds, Number, TRANSFORM_VERSION};
 use crate::data::{Missing, Scale, TimeColumn, TimeUnit, Unseen};
 use crate::random::generator;
 
+mod device;
+
 /// The variance of the noise in the target: the loss that no model can beat.
 const NOISE: f64 = 0.01;
 
