@@ -12,7 +12,6 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,7 +26,7 @@ use crate::history::History;
 use crate::pipeline::{Pipeline, Stage};
 use crate::plan::Plan;
 use crate::schedule::{Demand, Schedule, Step, TaskId};
-use crate::stage::{Failure, StageKind, Stop};
+use crate::stage::{StageKind, Stop};
 use crate::store::artifacts::Artifact;
 use crate::store::{Store, StoreError, lock};
 use crate::study::Curve;
@@ -39,6 +38,7 @@ mod place;
 pub mod process;
 mod repeats;
 pub mod signals;
+mod spawn;
 mod start;
 mod study_end;
 mod study_outputs;
@@ -334,43 +334,6 @@ impl<'r> Run<'r> {
 
     fn is_forced(&self, stage: &Stage, fingerprint: Fingerprint) -> bool {
         self.options.force.contains(&stage.name) && !self.ran.contains(&fingerprint)
-    }
-
-    /// Does something for a task on a blocking thread that ends in one message, come what may.
-    fn spawn(&mut self, task: TaskId, work: impl FnOnce() -> Message + Send + 'static) {
-        let work = self.awaited_work(task, work);
-        tokio::task::spawn_blocking(work);
-    }
-
-    /// Does the same on a thread of its own.
-    ///
-    /// The system's allocator keeps freed memory for the thread that had it, and threads of the pool
-    /// take turns: a hundred trials on them hold many times what the two that run need. The memory
-    /// of a thread that has ended goes to the next one that begins.
-    fn spawn_thread(&mut self, task: TaskId, work: impl FnOnce() -> Message + Send + 'static) {
-        let work = self.awaited_work(task, work);
-        let spawned = std::thread::Builder::new().name("action".to_owned()).spawn(work);
-        if let Err(error) = spawned {
-            let failure = Failure::new(format!("cannot start a thread: {error}"));
-            // The loop listens until nothing is awaited.
-            drop(self.sender.send(Message::Panicked { task, failure }));
-        }
-    }
-
-    fn awaited_work(
-        &mut self,
-        task: TaskId,
-        work: impl FnOnce() -> Message + Send + 'static,
-    ) -> impl FnOnce() + Send + 'static {
-        self.awaited += 1;
-        let sender = self.sender.clone();
-        move || {
-            let message = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-                Message::Panicked { task, failure: worker::panicked(&*panic) }
-            });
-            // The loop listens until nothing is awaited.
-            drop(sender.send(message));
-        }
     }
 
     fn ended(&mut self, id: TaskId, end: End) {
