@@ -136,10 +136,12 @@ fn a_front_is_the_same_whatever_the_slots() {
     assert!(alone.contains_key("artifacts/tune/tune/pareto.svg"));
     let column = |name: &str| front.column_by_name(name).unwrap().as_primitive::<Float64Type>();
     let (scores, sizes) = (column("score").clone(), column("size").clone());
-    // Along the front both go down together.
-    for row in 1..front.num_rows() {
-        assert!(scores.value(row) < scores.value(row - 1));
-        assert!(sizes.value(row) < sizes.value(row - 1));
+    // Along the front both go down together, but for trials that came out alike.
+    let points: Vec<[f64; 2]> =
+        (0..front.num_rows()).map(|row| [scores.value(row), sizes.value(row)]).collect();
+    for pair in points.windows(2) {
+        let lower = pair[1][0] < pair[0][0] && pair[1][1] < pair[0][1];
+        assert!(lower || pair[0] == pair[1], "{points:?}");
     }
     let model = String::from_utf8(alone["artifacts/tune/tune/model.txt"].clone()).unwrap();
     assert_eq!(model.trim(), format!("model {} 10", (scores.value(0) / 100.0).floor()));
