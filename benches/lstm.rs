@@ -10,6 +10,7 @@ use std::time::Instant;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
 use runner::data::window::{WindowSpec, Windows};
 use runner::data::{TimeColumn, TimeUnit, table};
+use runner::model::forecast::{self, Forward};
 use runner::model::team;
 use runner::model::trainer::{self, Listener, State, TrainConfig};
 use runner::model::{Device, Loss, Network, Optimizer, Schedule, Sizes};
@@ -52,8 +53,9 @@ fn main() {
         let network = Network::Lstm { units: vec![64, 64], dropout: 0.0, bidirectional: false };
         let sizes = Sizes { window, inputs: train.inputs(), outputs: 1 };
         let weights = network.initial(sizes, 7);
+        let forward = Forward::new(&network, sizes, &weights, burn::tensor::Device::flex());
         let started = Instant::now();
-        let predictions = trainer::predict(&network, sizes, &weights, &train).len() as f64;
+        let predictions = forecast::of_windows(&forward, &train).len() as f64;
         let time = 1e6 * started.elapsed().as_secs_f64() / predictions;
         println!("a prediction of units [64, 64], {window:>2} steps: {time:.2} microseconds");
     }

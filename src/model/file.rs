@@ -168,7 +168,8 @@ impl Model {
             return Err(ModelError::Windows { expected, given });
         }
         let card = &self.card;
-        let forward = Forward::new(&card.network, card.sizes(), &self.weights);
+        let device = burn::tensor::Device::flex();
+        let forward = Forward::new(&card.network, card.sizes(), &self.weights, device);
         let mut predicted = forecast::of_windows(&forward, windows);
         forecast::order_quantiles(&mut predicted, card.quantiles.len());
         Ok(predicted)

@@ -27,17 +27,18 @@ pub const PREDICTION_BATCH: usize = 256;
 
 /// A network made ready to predict.
 pub struct Forward {
+    device: Device,
     weights: Weights,
     layout: Layout,
     sizes: Sizes,
 }
 
 impl Forward {
-    /// Makes a network ready.
-    pub fn new(network: &Network, sizes: Sizes, weights: &[f32]) -> Forward {
+    /// Makes a network ready on a device.
+    pub fn new(network: &Network, sizes: Sizes, weights: &[f32], device: Device) -> Forward {
         let parameters = network.parameters(sizes);
-        let weights = Weights::new(network, &parameters, weights, &Device::flex());
-        Forward { weights, layout: network.layout(), sizes }
+        let weights = Weights::new(network, &parameters, weights, &device);
+        Forward { device, weights, layout: network.layout(), sizes }
     }
 
     /// Gathers the inputs of windows as the network reads them, by a way to gather in a layout.
@@ -66,7 +67,7 @@ impl Forward {
             Layout::StepsFirst => [window, PREDICTION_BATCH, inputs],
             Layout::WindowsFirst => [PREDICTION_BATCH, window, inputs],
         };
-        let x = Tensor::from_data(TensorData::new(x, shape), &Device::flex());
+        let x = Tensor::from_data(TensorData::new(x, shape), &self.device);
         let predicted = self.weights.forward(x, None).into_data();
         // The network's output is f32, as its weights are.
         let mut values: Vec<f32> = predicted.try_into_vec().expect("an f32 prediction");
@@ -76,7 +77,7 @@ impl Forward {
 }
 
 /// Predicts every window of a split, in their order and as the target was scaled.
-pub(super) fn of_windows(forward: &Forward, windows: &Windows) -> Vec<f32> {
+pub fn of_windows(forward: &Forward, windows: &Windows) -> Vec<f32> {
     let all: Vec<u32> = (0..windows.len() as u32).collect();
     let predict = |batch: &[u32]| {
         let x = forward.gather(batch, |batch, layout| windows.gather(batch, layout));
@@ -134,7 +135,7 @@ impl Forecaster {
         };
         Ok(Forecaster {
             columns: Columns::new(model.window_spec(), &card.transform)?,
-            forward: Forward::new(&card.network, card.sizes(), &model.weights),
+            forward: Forward::new(&card.network, card.sizes(), &model.weights, Device::flex()),
             steps: ahead.map(|step| step as i64).collect(),
             names,
         })
@@ -258,7 +259,7 @@ mod tests {
             Network::Nlinear {},
         ];
         for network in networks {
-            let forward = Forward::new(&network, sizes, &network.initial(sizes, 7));
+            let forward = Forward::new(&network, sizes, &network.initial(sizes, 7), Device::flex());
             let value =
                 |window: u32, place: usize| ((window as usize * 37 + place * 11) % 101) as f32;
             let gather = |windows: &[u32], layout| match layout {

@@ -14,16 +14,13 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use super::dropout::Masks;
+use super::forecast::{self, Forward};
 use super::network::{Parameter, Weights};
 use super::optimizer::{Moments, clip};
 use super::rate::{Patience, Rates};
 use super::{Device, EarlyStopping, Loss, Network, Optimizer, Schedule, Sizes};
 use crate::data::window::{Layout, Windows};
 use crate::random::generator;
-
-/// Windows of one pass when predicting: enough to fill the machine's vectors, few enough that a
-/// layer's gates stay in cache.
-const PREDICTION_BATCH: usize = 256;
 
 /// How to train.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -154,8 +151,9 @@ pub fn train<B>(
         let learning_rate = rates.rate(epoch);
         let train_loss = pass(config, windows, &mut state, epoch, learning_rate, listener)?;
         let sizes = config.sizes(validation);
-        let predicted =
-            predict_on(config.device, &config.network, sizes, &state.weights, validation);
+        let device = open(config.device);
+        let forward = Forward::new(&config.network, sizes, &state.weights, device);
+        let predicted = forecast::of_windows(&forward, validation);
         let validation_loss = config.loss.of_slices(&predicted, &actual, &config.quantiles);
         if !validation_loss.is_finite() {
             return Err(Ended::NotFinite { epoch, batch: None });
@@ -266,33 +264,6 @@ fn inputs(network: &Network, windows: &Windows, batch: &[u32], device: &BurnDevi
         Layout::WindowsFirst => [batch.len(), window, windows.inputs()],
     };
     Tensor::from_data(TensorData::new(windows.gather(batch, layout), shape), device)
-}
-
-/// Gives the network's outputs for every window, in their order, computed in large batches.
-///
-/// `runner`'s own kernels compute them, whatever device the weights were trained on.
-pub fn predict(network: &Network, sizes: Sizes, weights: &[f32], windows: &Windows) -> Vec<f32> {
-    predict_on(Device::Cpu, network, sizes, weights, windows)
-}
-
-fn predict_on(
-    device: Device,
-    network: &Network,
-    sizes: Sizes,
-    weights: &[f32],
-    windows: &Windows,
-) -> Vec<f32> {
-    let device = open(device);
-    let parameters = network.parameters(sizes);
-    let weights = Weights::new(network, &parameters, weights, &device);
-    let mut predictions = Vec::with_capacity(windows.len() * sizes.outputs);
-    for batch in all(windows).chunks(PREDICTION_BATCH) {
-        let x = inputs(network, windows, batch, &device);
-        let predicted = weights.forward(x, None).into_data();
-        // The network's output is f32, as its weights are.
-        predictions.extend_from_slice(predicted.as_slice::<f32>().expect("an f32 prediction"));
-    }
-    predictions
 }
 
 fn open(device: Device) -> BurnDevice {
