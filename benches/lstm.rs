@@ -10,7 +10,7 @@ use std::time::Instant;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
 use runner::data::window::{WindowSpec, Windows};
 use runner::data::{TimeColumn, TimeUnit, table};
-use runner::model::forecast::{self, Forward};
+use runner::model::prediction::{self, Forward};
 use runner::model::team;
 use runner::model::trainer::{self, Listener, State, TrainConfig};
 use runner::model::{Device, Loss, Network, Optimizer, Schedule, Sizes};
@@ -55,7 +55,7 @@ fn main() {
         let weights = network.initial(sizes, 7);
         let forward = Forward::new(&network, sizes, &weights, burn::tensor::Device::flex());
         let started = Instant::now();
-        let predictions = forecast::of_windows(&forward, &train).len() as f64;
+        let predictions = prediction::of_windows(&forward, &train).len() as f64;
         let time = 1e6 * started.elapsed().as_secs_f64() / predictions;
         println!("a prediction of units [64, 64], {window:>2} steps: {time:.2} microseconds");
     }

@@ -25,6 +25,7 @@ pub mod lstm;
 pub mod metrics;
 pub mod network;
 pub mod optimizer;
+pub mod prediction;
 pub mod rate;
 pub mod recurrent;
 pub mod team;

@@ -4,15 +4,12 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::compute::cast;
+use arrow::array::RecordBatch;
 use arrow::csv::WriterBuilder;
-use arrow::datatypes::{DataType, Field};
 
 use super::source::{self, Table};
-use super::{DataError, Format, table};
+use super::{DataError, Format, table, time};
 
 /// The version of what [`convert`] writes: it enters the fingerprint of whoever asks for a
 /// converted input. 1: the first.
@@ -53,33 +50,20 @@ fn write_csv(table: &Table, to: &Path) -> Result<(), DataError> {
     let columns: Vec<usize> = (0..table.schema().fields().len()).collect();
     // Without any block the header is still due.
     let empty = RecordBatch::new_empty(table.schema().clone());
-    writer.write(&in_utc(&empty)?).map_err(failed)?;
+    writer.write(&time::in_utc(&empty)?).map_err(failed)?;
     for block in 0..table.blocks() {
         let batch = table.read(block, &columns)?;
-        writer.write(&in_utc(&batch)?).map_err(failed)?;
+        writer.write(&time::in_utc(&batch)?).map_err(failed)?;
     }
     writer.into_inner().flush().map_err(|e| DataError::file(to, "write the file", e))
 }
 
-/// Gives times of every zone in UTC: the instants are the same, and the names of zones, which
-/// would need a database, are not.
-pub(super) fn in_utc(batch: &RecordBatch) -> Result<RecordBatch, DataError> {
-    let utc = |(field, column): (&Arc<Field>, &ArrayRef)| match field.data_type() {
-        DataType::Timestamp(unit, Some(_)) => {
-            let kind = DataType::Timestamp(*unit, Some("+00:00".into()));
-            Ok((field.name().clone(), cast(column, &kind)?))
-        }
-        _ => Ok((field.name().clone(), column.clone())),
-    };
-    let schema = batch.schema();
-    let columns = schema.fields().iter().zip(batch.columns()).map(utc);
-    Ok(RecordBatch::try_from_iter(columns.collect::<Result<Vec<_>, DataError>>()?)?)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use arrow::array::{
-        BooleanArray, Float64Array, Int64Array, StringArray, TimestampMillisecondArray,
+        ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray, TimestampMillisecondArray,
     };
 
     use super::*;

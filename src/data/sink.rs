@@ -9,9 +9,8 @@ use arrow::array::RecordBatch;
 use arrow::csv::WriterBuilder;
 use arrow::datatypes::SchemaRef;
 
-use super::convert::in_utc;
 use super::writer::{self, Appender, Encoder, ROWS_PER_GROUP};
-use super::{DataError, Format};
+use super::{DataError, Format, time};
 
 /// A table that is being written.
 pub enum Sink<'a> {
@@ -100,7 +99,7 @@ fn write_csv(
         writer.write(&RecordBatch::new_empty(schema))?;
     }
     if let Some(rows) = rows {
-        writer.write(&in_utc(rows)?)?;
+        writer.write(&time::in_utc(rows)?)?;
     }
     drop(writer);
     out.write_all(&text).map_err(|e| DataError::file(name, "write the rows", e))

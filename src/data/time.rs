@@ -1,9 +1,11 @@
 //! Times of every kind as microseconds since 1970, and what a day and a year make of them.
 //!
 //! Inside, a time is an `i64` of microseconds since 1970-01-01 UTC: finer digits are not told
-//! apart. Knows nothing of tables.
+//! apart. Knows nothing of files.
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::compute::cast;
 use arrow::compute::kernels::cast_utils::string_to_datetime;
 use arrow::datatypes::{DataType, Date32Type, Float64Type, Int64Type};
@@ -209,6 +211,21 @@ impl Cyclical {
             }
         }
     }
+}
+
+/// Gives times of every zone in UTC: the instants are the same, and the names of zones, which
+/// would need a database, are not.
+pub(super) fn in_utc(batch: &RecordBatch) -> Result<RecordBatch, DataError> {
+    let utc = |(field, column): (&Arc<Field>, &ArrayRef)| match field.data_type() {
+        DataType::Timestamp(unit, Some(_)) => {
+            let kind = DataType::Timestamp(*unit, Some("+00:00".into()));
+            Ok((field.name().clone(), cast(column, &kind)?))
+        }
+        _ => Ok((field.name().clone(), column.clone())),
+    };
+    let schema = batch.schema();
+    let columns = schema.fields().iter().zip(batch.columns()).map(utc);
+    Ok(RecordBatch::try_from_iter(columns.collect::<Result<Vec<_>, DataError>>()?)?)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::forecast::{self, Forward};
+use super::prediction::{self, Forward};
 use super::{Network, Outputs, Sizes};
 use crate::data::transform::Transform;
 use crate::data::window::{WindowSpec, Windows};
@@ -170,8 +170,8 @@ impl Model {
         let card = &self.card;
         let device = burn::tensor::Device::flex();
         let forward = Forward::new(&card.network, card.sizes(), &self.weights, device);
-        let mut predicted = forecast::of_windows(&forward, windows);
-        forecast::order_quantiles(&mut predicted, card.quantiles.len());
+        let mut predicted = prediction::of_windows(&forward, windows);
+        prediction::order_quantiles(&mut predicted, card.quantiles.len());
         Ok(predicted)
     }
 

@@ -14,9 +14,9 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use super::dropout::Masks;
-use super::forecast::{self, Forward};
 use super::network::{Parameter, Weights};
 use super::optimizer::{Moments, clip};
+use super::prediction::{self, Forward};
 use super::rate::{Patience, Rates};
 use super::{Device, EarlyStopping, Loss, Network, Optimizer, Schedule, Sizes};
 use crate::data::window::{Layout, Windows};
@@ -153,7 +153,7 @@ pub fn train<B>(
         let sizes = config.sizes(validation);
         let device = open(config.device);
         let forward = Forward::new(&config.network, sizes, &state.weights, device);
-        let predicted = forecast::of_windows(&forward, validation);
+        let predicted = prediction::of_windows(&forward, validation);
         let validation_loss = config.loss.of_slices(&predicted, &actual, &config.quantiles);
         if !validation_loss.is_finite() {
             return Err(Ended::NotFinite { epoch, batch: None });

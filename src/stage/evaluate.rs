@@ -180,6 +180,16 @@ struct Evaluation<'a> {
     truth: Option<Vec<f64>>,
 }
 
+impl Evaluation<'_> {
+    /// Scores one step of a path (from 0).
+    fn step_scores(&self, one: &Prediction, step: usize) -> Scores {
+        let steps = self.model.card.steps();
+        let of =
+            |all: &[f64]| -> Vec<f64> { all.iter().skip(step).step_by(steps).copied().collect() };
+        scores(&of(&one.values), &of(&self.actual)).expect("there is a scored window")
+    }
+}
+
 /// Predictions of the scored rows with their scores.
 struct Prediction {
     /// The name in tables.

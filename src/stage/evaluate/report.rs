@@ -214,7 +214,7 @@ fn by_step(evaluation: &Evaluation<'_>) -> String {
     shown.iter().for_each(|step| text += &format!(" {} |", step + 1));
     text += &format!("\n|---|{}\n", "---:|".repeat(columns));
     for one in &evaluation.predictions {
-        let of = |step: &usize| plot::significant(step_scores(evaluation, one, *step).rmse);
+        let of = |step: &usize| plot::significant(evaluation.step_scores(one, *step).rmse);
         let _ = writeln!(
             text,
             "| {} | {} |",
@@ -223,13 +223,6 @@ fn by_step(evaluation: &Evaluation<'_>) -> String {
         );
     }
     text
-}
-
-/// Scores one step of a path (from 0).
-pub(super) fn step_scores(evaluation: &Evaluation<'_>, one: &Prediction, step: usize) -> Scores {
-    let steps = evaluation.model.card.steps();
-    let of = |all: &[f64]| -> Vec<f64> { all.iter().skip(step).step_by(steps).copied().collect() };
-    scores(&of(&one.values), &of(&evaluation.actual)).expect("there is a scored window")
 }
 
 /// Tells how good the quantiles are, where the model predicts any.

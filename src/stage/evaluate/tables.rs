@@ -8,7 +8,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{Field, Schema};
 
-use super::{Evaluation, report};
+use super::Evaluation;
 use crate::data::table;
 use crate::model::metrics::{Scores, scores as score};
 use crate::stage::{Failure, Stop};
@@ -52,7 +52,7 @@ pub(super) fn scores(evaluation: &Evaluation<'_>) -> Columns {
             (0..steps).map(|step| Line {
                 name: one.name,
                 step: Some(step as u64 + 1),
-                scores: report::step_scores(evaluation, one, step),
+                scores: evaluation.step_scores(one, step),
                 rows: rows / steps,
             })
         }));
