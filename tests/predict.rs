@@ -251,6 +251,10 @@ fn what_cannot_be_predicted_from_is_refused_with_a_way_out_and_the_old_file_stay
     );
     let said = refused(&project, &[RAW, MODEL, "-o", "out.csv"]);
     assert!(said.starts_with(&format!("error: `{RAW}`: not a whole safetensors file")), "{said}");
+    let pipe = project.path("pipe.csv");
+    assert!(Command::new("mkfifo").arg(pipe).status().expect("mkfifo runs").success());
+    let said = refused(&project, &[MODEL, "pipe.csv", "-o", "out.csv"]);
+    assert!(said.starts_with("error: `pipe.csv`: a table is read more than once"), "{said}");
     let said = refused(&project, &["no.safetensors", RAW, "-o", "out.csv"]);
     assert!(said.starts_with("error: `no.safetensors`: cannot read the model"), "{said}");
     let said = refused(&project, &[MODEL, RAW, "-o", "out.xlsx"]);
