@@ -25,6 +25,17 @@ pub(super) enum Check {
     Failed(Failure),
 }
 
+impl Check {
+    /// Says whether the task is to run.
+    pub(super) fn is_of_stale(&self) -> bool {
+        match self {
+            Check::Stage { found, .. } => !matches!(found, Found::Fresh(_)),
+            Check::Trial(check) => matches!(check, TrialCheck::Run),
+            Check::Failed(_) => false,
+        }
+    }
+}
+
 impl Run<'_> {
     /// Finds out on a blocking thread whether the store has a task's outputs.
     pub(super) fn check(&mut self, task: TaskId) {
@@ -77,8 +88,10 @@ impl Run<'_> {
         let stage = Arc::clone(&task.stage);
         let fingerprint = manifest.fingerprint();
         let forced = self.is_forced(&stage, fingerprint);
+        let must_run = self.must_run(&stage, fingerprint);
         let (reasons, entry) = match found {
             _ if forced => (vec![DirtyReason::Forced], None),
+            _ if must_run => (vec![DirtyReason::RunsEachTime], None),
             Found::Fresh(entry) => (Vec::new(), Some(entry)),
             Found::Troubled(reasons) => (reasons, None),
             Found::Absent => {
