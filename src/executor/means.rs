@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-use super::secrets::{SHORTEST, Secrets};
 use super::Means;
+use super::secrets::{SHORTEST, Secrets};
 use crate::pipeline::{Pipeline, Stage, size_text};
 use crate::plan::Plan;
 use crate::schedule::{Demand, Machine, Request};

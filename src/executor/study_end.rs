@@ -51,7 +51,9 @@ impl Run<'_> {
         for id in idle {
             let is_overdue = self.is_overdue(id);
             // The end of one may have brought that of the others.
-            let Some(run) = self.studies.get(&id).filter(|_| closed || is_overdue) else { continue };
+            let Some(run) = self.studies.get(&id).filter(|_| closed || is_overdue) else {
+                continue;
+            };
             let failure = self.study_overdue(id, run.records.len());
             self.studies.remove(&id);
             match is_overdue {

@@ -6,10 +6,10 @@ use super::Options;
 use super::check::{NAMES, is_name};
 use super::diagnostic::{Place, Problem, Sources, did_you_mean};
 use super::node::{Data, Entry, Node};
+use super::options;
 use super::schema::schemas;
 use super::variables::Variables;
 use super::walk::Walk;
-use super::options;
 use crate::stage::{OutputSpec, ParamIssue, Params, StageKind};
 
 /// A stage as far as it is known; what has a mistake is absent.

@@ -116,7 +116,8 @@ impl Free {
     pub(super) fn take(&mut self, request: &Request, slots: usize) -> Held {
         self.slots -= slots;
         self.memory -= request.memory;
-        let gpus = self.gpus.split_off(self.gpus.len() - request.gpus);
+        let mut gpus = self.gpus.split_off(self.gpus.len() - request.gpus);
+        gpus.reverse();
         Held { slots, memory: request.memory, gpus }
     }
 

@@ -75,8 +75,11 @@ fn spec(index: usize) -> impl Strategy<Value = Spec> {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    let machine = (1_usize..5, 0_u64..5, 0_usize..3)
-        .prop_map(|(cpus, memory, gpus)| Machine { cpus, memory, gpus });
+    let machine = (1_usize..5, 0_u64..5, 0_usize..3).prop_map(|(cpus, memory, gpus)| Machine {
+        cpus,
+        memory,
+        gpus,
+    });
     (1_usize..14).prop_flat_map(move |count| {
         let specs: Vec<_> = (0..count).map(spec).collect();
         let order = prop::collection::vec(0_usize..1000, 1..40);
@@ -480,8 +483,7 @@ fn a_joined_task_is_looked_at_again_and_a_failed_trial_stops_nothing() {
     assert_eq!(schedule.next_step(), Some(Step::Check(tune)));
     assert_eq!(schedule.queue(tune), []);
     assert_eq!(schedule.next_step(), Some(Step::Start { task: tune, slots: 0 }));
-    let (first, second) =
-        (schedule.add_trial(1, Demand::ONE), schedule.add_trial(1, Demand::ONE));
+    let (first, second) = (schedule.add_trial(1, Demand::ONE), schedule.add_trial(1, Demand::ONE));
     assert_eq!(schedule.next_step(), Some(Step::Check(first)));
     schedule.queue(first);
     assert_eq!(schedule.next_step(), Some(Step::Check(second)));
