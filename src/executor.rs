@@ -173,7 +173,7 @@ struct Run<'r> {
     schedule: Schedule,
     tasks: Vec<Task>,
     /// The running study of each tune task.
-    studies: HashMap<TaskId, StudyRun>,
+    studies: BTreeMap<TaskId, StudyRun>,
     /// When the study of a tune task with a timeout is over.
     deadlines: HashMap<TaskId, Deadline>,
     /// Failed attempts of the tasks that are tried again.
@@ -218,7 +218,7 @@ impl<'r> Run<'r> {
             emit,
             schedule: Schedule::new(&options.means.machine(), options.keep_going),
             tasks: Vec::new(),
-            studies: HashMap::new(),
+            studies: BTreeMap::new(),
             deadlines: HashMap::new(),
             attempts: HashMap::new(),
             curbed: HashSet::new(),
