@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::tuning::StudyRun;
 use super::worker::Message;
 use super::{Run, Task, means};
 use crate::event::{Event, Outcome};
@@ -96,8 +95,7 @@ impl Run<'_> {
     /// Says whether a study's time is over before its last trial has ended.
     pub(super) fn is_overdue(&self, tune: TaskId) -> bool {
         let is_passed = self.deadlines.get(&tune).is_some_and(|deadline| deadline.has_passed);
-        let is_done = |run: &StudyRun| run.study.is_done() && run.open == 0;
-        is_passed && !self.studies.get(&tune).is_some_and(is_done)
+        is_passed && self.studies.get(&tune).is_some_and(|run| !run.study.is_done())
     }
 
     /// Says whether a task is a trial of such a study.
@@ -110,11 +108,11 @@ impl Run<'_> {
 
     /// Ends the trials of a study that have not started; those that run stop by themselves.
     pub(super) fn end_overdue_study(&mut self, tune: TaskId) {
-        if !self.studies.contains_key(&tune) {
-            return;
-        }
         if let Some(deadline) = self.deadlines.get_mut(&tune) {
             deadline.has_passed = true;
+        }
+        if !self.is_overdue(tune) {
+            return;
         }
         for index in 0..self.tasks.len() {
             let is_its = matches!(&self.tasks[index], Task::Trial(trial) if trial.tune == tune);

@@ -101,8 +101,10 @@ impl Run<'_> {
         let (deadline, base) = match &self.tasks[id.index()] {
             Task::Stage(task) => (None, &task.stage),
             Task::Trial(trial) => {
-                let deadline = self.deadlines.get(&trial.tune).map(|deadline| deadline.at);
-                // A trial lives no longer than its study.
+                // A trial lives no longer than its study; all that is left of one whose best trial
+                // runs again is that.
+                let deadline = self.deadlines.get(&trial.tune).filter(|_| !trial.rebuild);
+                let deadline = deadline.map(|deadline| deadline.at);
                 (deadline, self.studies.get(&trial.tune).map_or(&trial.stage, |run| &run.base))
             }
         };
