@@ -57,7 +57,7 @@ pub use means::Unmet;
 
 use means::Vault;
 use process::Cancel;
-use retry::Deadline;
+use retry::{Deadline, Ways};
 use signals::Signals;
 use trial::Trial;
 use tuning::StudyRun;
@@ -181,8 +181,7 @@ struct Run<'r> {
     /// Stages of which it was said that they get fewer CPUs than they ask for.
     curbed: HashSet<String>,
     vault: Vault,
-    /// Whether the schedule knows the longest ways to the end.
-    knows_ways: bool,
+    ways: Ways,
     done: OutputDigests,
     /// Actions that are queued or running: the task that has each, and those that wait for it.
     in_flight: HashMap<Fingerprint, (TaskId, Vec<TaskId>)>,
@@ -223,7 +222,7 @@ impl<'r> Run<'r> {
             attempts: HashMap::new(),
             curbed: HashSet::new(),
             vault: Vault::default(),
-            knows_ways: false,
+            ways: Ways::Unasked,
             done: OutputDigests::new(),
             in_flight: HashMap::new(),
             ran: HashSet::new(),
@@ -308,19 +307,15 @@ impl<'r> Run<'r> {
     /// start, and not that whose check ended first.
     fn handle_all(&mut self, first: Message, plan: &Plan<'_>) {
         let mut next = Some(first);
-        for _ in 0..BATCH {
-            let Some(message) = next else { return };
-            let is_stale =
-                matches!(&message, Message::Checked { check, .. } if check.is_of_stale());
-            if is_stale && !self.knows_ways {
+        let mut handled = 0;
+        while let Some(message) = next {
+            self.handle(message);
+            // While it reads, other checks end.
+            if self.ways == Ways::Wanted {
                 self.learn_ways(plan);
             }
-            self.handle(message);
-            next = self.receiver.try_recv().ok();
-        }
-        // The last of a full batch is not lost.
-        if let Some(message) = next {
-            self.handle(message);
+            handled += 1;
+            next = if handled < BATCH { self.receiver.try_recv().ok() } else { None };
         }
     }
 
@@ -381,6 +376,9 @@ impl<'r> Run<'r> {
 
     /// Queues a task for slots, or joins it to the one that runs the same action.
     fn queue(&mut self, task: TaskId, fingerprint: Fingerprint) {
+        if self.ways == Ways::Unasked {
+            self.ways = Ways::Wanted;
+        }
         if self.is_of_overdue_study(task) {
             return self.withdraw_checked(task);
         }

@@ -172,7 +172,7 @@ stages:
   wild:
     kind: command
     resources: { cpus: 64 }
-    params: { run: 'echo [${CUDA_VISIBLE_DEVICES-unset}] > ${outputs.out}', outputs: { out: out.txt } }
+    params: { run: 'echo wild [${CUDA_VISIBLE_DEVICES-unset}] > ${outputs.out}', outputs: { out: out.txt } }
 ";
 
 #[test]
@@ -204,7 +204,7 @@ fn each_gpu_is_given_to_one_command_and_what_is_not_there_is_refused() {
     given.sort();
     assert_eq!(given, ["[3]\n", "[7]\n"]);
     assert_eq!(out("none"), "[]\n");
-    assert_eq!(out("wild"), "[unset]\n");
+    assert_eq!(out("wild"), "wild [unset]\n");
     let said = output.stdout + &output.stderr;
     assert!(
         said.contains("it asks for 64 CPUs and gets all 4 that there are (`--jobs`)"),

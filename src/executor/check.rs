@@ -25,17 +25,6 @@ pub(super) enum Check {
     Failed(Failure),
 }
 
-impl Check {
-    /// Says whether the task is to run.
-    pub(super) fn is_of_stale(&self) -> bool {
-        match self {
-            Check::Stage { found, .. } => !matches!(found, Found::Fresh(_)),
-            Check::Trial(check) => matches!(check, TrialCheck::Run),
-            Check::Failed(_) => false,
-        }
-    }
-}
-
 impl Run<'_> {
     /// Finds out on a blocking thread whether the store has a task's outputs.
     pub(super) fn check(&mut self, task: TaskId) {

@@ -18,12 +18,22 @@ pub(super) struct Deadline {
     has_passed: bool,
 }
 
+/// Whether the schedule knows the longest ways to the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ways {
+    /// Nothing has had to run so far.
+    Unasked,
+    /// Something has to.
+    Wanted,
+    Known,
+}
+
 impl Run<'_> {
     /// Tells the schedule the longest ways to the end, by how long stages took when they last ran.
     ///
     /// Only once something must run: where all is fresh, nobody asks.
     pub(super) fn learn_ways(&mut self, plan: &Plan<'_>) {
-        self.knows_ways = true;
+        self.ways = Ways::Known;
         let ways = means::ways(plan, &self.history.last_seconds(&self.pipeline.name));
         let ways = ways.into_iter().enumerate().map(|(at, way)| (TaskId::new(at), way));
         self.schedule.set_ways(ways);
