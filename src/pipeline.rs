@@ -24,6 +24,7 @@ mod draft;
 mod exports;
 mod inputs;
 mod node;
+mod options;
 mod reference;
 mod references;
 pub mod schema;
@@ -35,6 +36,9 @@ mod variables;
 mod walk;
 
 pub use diagnostic::{Diagnostic, Label, Look, Place, Severity, Sources};
+pub use options::{
+    Options, Resources, Retries, duration_text, parse_duration, parse_size, size_text,
+};
 pub use reference::reference;
 
 /// A pipeline without mistakes, and what should be said of it all the same.
@@ -228,15 +232,6 @@ pub struct Export {
     pub file: PathBuf,
     /// What the output is turned into, where its own format is not the one asked for.
     pub conversion: Option<Conversion>,
-}
-
-/// Options of execution.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Options {
-    /// What the stage is for.
-    pub description: Option<String>,
-    /// Labels of the user's.
-    pub tags: Vec<String>,
 }
 
 #[cfg(test)]

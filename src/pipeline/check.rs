@@ -15,7 +15,7 @@ use super::node::{Data, Node};
 use super::tree;
 use super::variables::Variables;
 use super::{Invalid, Loaded, Pipeline, Severity, SourceFile, Stage};
-use super::{commands, cycle, draft, exports, inputs, set, tuning};
+use super::{commands, cycle, draft, exports, inputs, options, set, tuning};
 
 /// What the checks of stages share.
 pub(super) struct Checks<'a> {
@@ -189,6 +189,7 @@ fn check_stages(
     for draft in checks.drafts.values() {
         commands::check(draft, &wiring[draft.name], &checks, problems);
     }
+    options::check_secrets(&checks, problems);
     let mut exports = exports::check(&checks, problems);
     let mut made = IndexMap::with_capacity(checks.drafts.len());
     for (name, draft) in checks.drafts {

@@ -6,6 +6,7 @@ use super::Options;
 use super::check::{NAMES, is_name};
 use super::diagnostic::{Place, Problem, Sources, did_you_mean};
 use super::node::{Data, Entry, Node};
+use super::options;
 use super::schema::schemas;
 use super::variables::Variables;
 use super::walk::Walk;
@@ -27,8 +28,21 @@ pub(super) struct Draft<'a> {
 }
 
 /// The fields of a stage.
-pub(super) const FIELDS: [&str; 7] =
-    ["kind", "description", "tags", "inputs", "needs", "params", "export"];
+pub(super) const FIELDS: [&str; 13] = [
+    "kind",
+    "description",
+    "tags",
+    "inputs",
+    "needs",
+    "params",
+    "export",
+    "timeout",
+    "retries",
+    "resources",
+    "priority",
+    "cache",
+    "secrets",
+];
 
 /// Reads a stage from its entry under `stages`.
 pub(super) fn read<'a>(entry: &'a Entry, problems: &mut Vec<Problem>) -> Draft<'a> {
@@ -58,10 +72,8 @@ pub(super) fn read<'a>(entry: &'a Entry, problems: &mut Vec<Problem>) -> Draft<'
         let message = format!("{} has no field `{}`", draft.subject(), entry.key);
         problems.push(Problem::new(entry.place, message).help(field_help(&draft, &entry.key)));
     }
-    draft.options.description = text_field(node, "description", &draft.subject(), problems);
-    draft.options.tags =
-        words(&draft, "tags", problems).iter().map(|(word, _)| (*word).to_owned()).collect();
     draft.kind = kind(&draft, problems);
+    draft.options = options::read(&draft, problems);
     if let Some(kind) = draft.kind {
         draft.params = params(&draft, kind, problems);
         draft.outputs = match &draft.params {
@@ -155,6 +167,9 @@ fn field_help(draft: &Draft<'_>, field: &str) -> String {
     let known = kind.is_some_and(|kind| schemas().of(kind)["properties"].get(field).is_some());
     if known {
         return format!("it is a param: write it under `params:`, as `params: {{ {field}: … }}`");
+    }
+    if field == "persist" {
+        return options::persist_help().to_owned();
     }
     did_you_mean(field, "fields", FIELDS)
 }
