@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -20,13 +20,16 @@ use crate::conversion::Conversion;
 use crate::data::Format;
 use crate::event::Outcome;
 use crate::fingerprint::{Digest, Fingerprint, Manifest};
-use crate::freshness::{Found, look_up};
+use crate::freshness::{Found, content, look_up};
+use crate::pipeline::Source;
 use crate::schedule::TaskId;
 use crate::stage::command::{Launch, Paths};
 use crate::stage::{self, Context, Failure, Finished, OutputSpec, Params, Stop};
 use crate::store::artifacts::{Artifact, Placed};
 use crate::store::{Entry, Store, StoreError, files, lock};
 use crate::study::{Curve, StopRule};
+
+mod command_inputs;
 
 /// What a worker tells the loop.
 pub enum Message {
@@ -77,6 +80,8 @@ pub enum End {
 pub struct InputFile {
     /// Where it lies.
     pub path: PathBuf,
+    /// Where it comes from: it may be a folder, or several files.
+    pub from: Source,
     /// The digest of its content.
     pub digest: Digest,
     /// The format to convert to first.
@@ -242,15 +247,7 @@ fn prepare_command(job: &Job) -> Result<Launch, Stop> {
     let Params::Command(params) = &job.params else {
         unreachable!("only a command is prepared as one")
     };
-    let folder = attempt_folder(job).join("inputs");
-    files::fresh_folder(&folder).map_err(|error| store_failure(&error))?;
-    let mut inputs = BTreeMap::new();
-    for (name, input) in &job.inputs {
-        let path = readable(job, input)?;
-        let is_blob = path.starts_with(job.store.path("blobs"));
-        let shown = if is_blob { link_blob(&folder, name, input, &path)? } else { path };
-        inputs.insert(name.clone(), shown);
-    }
+    let inputs = command_inputs::paths(job, &attempt_folder(job).join("inputs"))?;
     let log = job.store.log_path(job.fingerprint);
     files::create_parent(&log).map_err(|error| store_failure(&error))?;
     Ok(params.describe(&Paths {
@@ -259,15 +256,6 @@ fn prepare_command(job: &Job) -> Result<Launch, Stop> {
         outputs: &outputs_folder(job),
         metrics: &attempt_folder(job).join("metrics.jsonl"),
     })?)
-}
-
-/// Links a blob under a name that a program can tell the format of.
-fn link_blob(folder: &Path, name: &str, input: &InputFile, blob: &Path) -> Result<PathBuf, Stop> {
-    let extension = input.format.map_or(input.extension.as_str(), |format| format.name());
-    let link = folder.join(format!("{name}.{extension}"));
-    let linked = std::os::unix::fs::symlink(blob, &link).map_err(StoreError::io("link", &link));
-    linked.map_err(|error| store_failure(&error))?;
-    Ok(link)
 }
 
 fn command_result(job: &Job) -> Result<Finished, Stop> {
@@ -325,8 +313,12 @@ fn publish(job: &Job, finished: Finished, curve: &Curve) -> Result<Entry, Stop> 
 
 /// Refuses to store what was made from a file that changed meanwhile.
 fn check_inputs(job: &Job) -> Result<(), Stop> {
+    let now = |input: &InputFile| match &input.from {
+        Source::Output { .. } => job.store.digest(&input.path).ok(),
+        source => content::digest(source, &job.root, &job.store).ok(),
+    };
     let is_same = |input: &InputFile| {
-        job.store.digest(&input.path).is_ok_and(|digest| digest == input.digest)
+        now(input).is_some_and(|digest| digest == input.digest)
             && input.format.is_none_or(|format| {
                 job.store.has_converted(input.digest, Conversion::Table(format))
             })
