@@ -82,13 +82,15 @@ fn top(
     let mut expanded = matrix::expand(stages, &mut variables, sources, problems);
     defaults.apply(&mut expanded.stages, problems);
     let mut param_sets = sets.params;
+    let in_sets: Vec<Place> = param_sets.iter().map(set::ParamSet::place).collect();
     for set in &mut param_sets {
         variables.substitute(&mut set.value, false, sources, problems);
     }
     set::apply(param_sets, &mut expanded.stages, problems);
     tuning::name_bases(&mut expanded.stages, &expanded.groups);
     let stages = check_stages(&expanded.stages, &expanded.groups, root, sources, problems);
-    let many: Vec<Place> = expanded.copied.iter().copied().chain(defaults.places()).collect();
+    let many: Vec<Place> =
+        expanded.copied.into_iter().chain(defaults.places()).chain(in_sets).collect();
     say_once(problems, begin, &many);
     variables.warn_of_unused(problems);
     let (stages, off) = stages?;

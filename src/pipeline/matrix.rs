@@ -104,7 +104,7 @@ pub(super) fn expand(
         let mut group = Group::default();
         for (combination, values) in combinations {
             let mut stage = entry.value.clone();
-            variables.enter(values);
+            variables.enter(values, &combination);
             draft::substitute(&mut stage, variables, sources, problems);
             variables.leave();
             let name = combination.name();

@@ -29,6 +29,13 @@ pub(super) struct ParamSet {
     pub value: Node,
 }
 
+impl ParamSet {
+    /// Gives the place of the whole of it.
+    pub fn place(&self) -> Place {
+        Place::new(self.path_place.source, 0, self.value.place.end.max(self.path_place.end))
+    }
+}
+
 /// Reads the words of the command line.
 pub(super) fn read(sets: &[String], sources: &mut Sources, problems: &mut Vec<Problem>) -> Sets {
     let mut read = Sets::default();

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde_json::Value;
 
+use super::Combination;
 use super::diagnostic::{Place, Problem, Sources, did_you_mean, listed};
 use super::node::{Data, Entry, Node};
 use crate::suggest;
@@ -27,7 +28,7 @@ const MATRIX: &str = "matrix.";
 pub(super) struct Variables {
     known: IndexMap<String, Variable>,
     /// The values of the combination whose stage is looked at.
-    matrix: Option<Vec<(String, Node)>>,
+    matrix: Option<Scope>,
     /// What references have been replaced with so far, in values.
     spent: usize,
 }
@@ -53,6 +54,14 @@ struct Variable {
     place: Place,
     warns: bool,
     used: bool,
+}
+
+/// The values of one combination of a matrix.
+#[derive(Debug)]
+struct Scope {
+    values: Vec<(String, Node)>,
+    /// How each stands in the name of the combination.
+    texts: Vec<String>,
 }
 
 /// A part of a text: words, or a reference.
@@ -195,9 +204,17 @@ impl Variables {
         Some((self.known.get_index_of(first)?, rest))
     }
 
-    /// Lets `${matrix.KEY}` stand for these values from now on.
-    pub fn enter(&mut self, values: Vec<(String, Node)>) {
-        self.matrix = Some(values);
+    /// Lets `${matrix.KEY}` stand for these values from now on; within a text, a list or map stands
+    /// as it does in the name of `combination`.
+    pub fn enter(&mut self, values: Vec<(String, Node)>, combination: &Combination) {
+        let texts = combination.cells.iter().map(|cell| cell.text.clone()).collect();
+        self.matrix = Some(Scope { values, texts });
+    }
+
+    fn matrix_text(&self, name: &str) -> Option<String> {
+        let (scope, key) = (self.matrix.as_ref()?, name.strip_prefix(MATRIX)?);
+        let index = scope.values.iter().position(|(known, _)| known == key)?;
+        scope.texts.get(index).cloned()
     }
 
     /// Lets `${matrix.KEY}` stand for nothing again.
@@ -299,9 +316,13 @@ impl Variables {
                         node.data = Data::Unknown;
                         return;
                     };
-                    match scalar_text(&value) {
+                    match scalar_text(&value).or_else(|| self.matrix_text(name)) {
                         Some(scalar) => written.push_str(&scalar),
-                        None => problems.push(not_a_scalar(name, &value, place)),
+                        None => {
+                            problems.push(not_a_scalar(name, &value, place));
+                            node.data = Data::Unknown;
+                            return;
+                        }
                     }
                     node.origin.push(name.to_owned());
                 }
@@ -312,7 +333,8 @@ impl Variables {
 
     /// Gives a variable's value; none where that has a mistake, which has been reported then.
     fn look_up(&mut self, name: &str, place: Place, problems: &mut Vec<Problem>) -> Option<Node> {
-        if let (Some(values), Some(key)) = (&self.matrix, name.strip_prefix(MATRIX)) {
+        if let (Some(scope), Some(key)) = (&self.matrix, name.strip_prefix(MATRIX)) {
+            let values = &scope.values;
             let found = values.iter().find(|(known, _)| known == key);
             let Some((_, value)) = found else {
                 let message = format!("this combination of the matrix has no `{key}`");
