@@ -59,7 +59,7 @@ fn a_mistake_in_a_file_of_variables_is_shown_there() {
     let project = Project::new()
         .file(
             "p.yaml",
-            format!("vars: [a.yaml, b.yaml]\nstages:\n{}", echo("say", "${rows} ${net.unit}")),
+            format!("vars: [a.yaml, b.yaml]\nstages:\n{}", echo("say", "${net.unit} ${rows}")),
         )
         .file("a.yaml", "rows: \"${row}\"\nnet: { units: 5 }\n")
         .file("b.yaml", "x: \"${y}\"\ny: \"${x}\"\n");
@@ -67,9 +67,9 @@ fn a_mistake_in_a_file_of_variables_is_shown_there() {
         mistakes(&project, &["check", "p.yaml"]),
         "\
 error: the variable `net` has no `unit`: there is a map
-   ╭─[p.yaml:5:34]
- 5 │     params: { run: \"echo ${rows} ${net.unit} > ${outputs.out}\", outputs: { out: out.txt } }
-   ·                                    ────────
+   ╭─[p.yaml:5:28]
+ 5 │     params: { run: \"echo ${net.unit} ${rows} > ${outputs.out}\", outputs: { out: out.txt } }
+   ·                            ────────
   help: did you mean `units`?
 
 error: there is no variable `row`
@@ -86,7 +86,6 @@ error: variables refer to each other in a cycle: `x` -> `y` -> `x`
 
 p.yaml: 3 errors; nothing was run
 "
-        .replace("5:34", "5:36")
     );
     let project = Project::new().file("p.yaml", "vars: [no.yaml, 5]\nstages: {}\n");
     assert_eq!(
@@ -198,7 +197,7 @@ error: cannot read the included file `sub/gone.yaml`: there is no such file
    ╭─[sub/b.yaml:1:22]
  1 │ include: [../a.yaml, gone.yaml]
    ·                      ─────────
-  help: there are: `sub/b.yaml`
+  help: did you mean `sub/b.yaml`?
 
 sub/b.yaml: 2 errors; nothing was run
 "
@@ -258,7 +257,7 @@ error: `seed` of the default for `generate` must be a whole number of at least 0
    ╭─[p.yaml:3:40]
  3 │   generate: { params: { rowz: 5, seed: -1 }, rows: 3, export: { data: x.csv } }
    ·                                        ──
-  help: `seed`: The seed of all its random numbers.
+  help: `seed`: The seed of all that is drawn.
 
 error: the default for `generate` has no field `rows`
    ╭─[p.yaml:3:46]
@@ -295,7 +294,7 @@ fn a_stage_that_is_off_is_left_out_with_all_that_is_off_too() {
     let on = run(&project, &["p.yaml", "--set", "deploy=true"]);
     assert_eq!(
         on,
-        ["deploy ran never_ran", "other cached", "after ran never_ran", "done: 2 ran, 1 cached"]
+        ["other cached", "deploy ran never_ran", "after ran never_ran", "done: 2 ran, 1 cached"]
     );
     let graph = project.run(&["graph", "p.yaml"]).expect(0).stdout;
     assert_eq!(graph, "other (command)\ndeploy is off\nafter is off\n");
@@ -442,7 +441,7 @@ stages:
     kind: command
     matrix: { seed: [1, 2] }
     inputs: { m: fit.m }
-    params: { run: [sh, -c, \"cat $*\", sh, \"${inputs.m}\"] }
+    params: { run: [sh, -c, \"cat $*\", \"${matrix.seed}\", \"${inputs.m}\"] }
 ";
 
 fn matrix() -> Project {
@@ -453,18 +452,19 @@ fn matrix() -> Project {
 #[test]
 fn a_matrix_is_a_stage_for_each_combination_and_a_list_for_who_reads_them_all() {
     let project = matrix();
-    let ran = run(&project, &["p.yaml"]);
+    let mut ran = run(&project, &["p.yaml"]);
+    ran.sort();
     assert_eq!(
         ran,
         [
-            "fit[seed=1,units=8] ran never_ran",
+            "done: 7 ran, 0 cached",
+            "each[seed=1] ran never_ran",
+            "each[seed=2] ran never_ran",
             "fit[seed=1,units=16+16] ran never_ran",
+            "fit[seed=1,units=8] ran never_ran",
             "fit[seed=2,units=16+16] ran never_ran",
             "fit[seed=9,units=big] ran never_ran",
             "join ran never_ran",
-            "each[seed=1] ran never_ran",
-            "each[seed=2] ran never_ran",
-            "done: 7 ran, 0 cached"
         ]
     );
     assert_eq!(
@@ -552,7 +552,36 @@ fn mistakes_of_a_matrix_are_said_once() {
     assert_eq!(heads, MATRIX_MISTAKES, "{stderr}");
 }
 
-const MATRIX_MISTAKES: &[&str] = &[];
+const MATRIX_MISTAKES: &[&str] = &[
+    "error: `seed` of the matrix of stage `a` must be a list, not `1`",
+    "  help: write `seed: [1, 2]`",
+    "error: `path` cannot be a key of the matrix of stage `a`",
+    "  help: `path` is the column of the files in the table of combinations: take another name",
+    "error: `units` of the matrix of stage `a` is empty",
+    "  help: give it a value",
+    "error: the matrix of stage `b` has no `sed`",
+    "  help: did you mean `seed`?",
+    "error: the combination `c[seed=1]` is given twice",
+    "  help: remove one of the two",
+    "error: this combination of the matrix has no `sed`",
+    "  help: did you mean `seed`?",
+    "error: stage `d[seed=1,rate=0.1]` has no param `wth`",
+    "  help: did you mean `with`?",
+    "error: several combinations of stage `d` are exported to one file",
+    "  help: put what differs into the name, such as `${matrix.seed}`",
+    "error: no combination of `d` has the values of stage `e[seed=3]`",
+    "  help: combinations: `d[seed=1,rate=0.1]`, `d[seed=2,rate=0.1]`",
+    "error: stage `e[seed=3]` names `d[seed=5]`, which is no combination",
+    "  help: combinations: `d[seed=1,rate=0.1]`, `d[seed=2,rate=0.1]`",
+    "error: no combination of `d` has the values of stage `e[seed=3]`",
+    "  help: combinations: `d[seed=1,rate=0.1]`, `d[seed=2,rate=0.1]`",
+    "error: stage `f` tunes one stage, and `d` has 2 combinations",
+    "  help: name one: `\"d[seed=1,rate=0.1]\"`, or give the tune the same `matrix`",
+    "error: input `data` of stage `g` takes one stage, and `d` has 2 combinations here",
+    "  help: give the stage the same `matrix`, or name one: `\"d[seed=1,rate=0.1].o\"`",
+    "error: there is no variable `matrix.seed`",
+    "  help: `matrix` is known only within a stage that has a `matrix`",
+];
 
 #[test]
 fn a_matrix_has_a_bound() {

@@ -6,7 +6,7 @@ use super::check::{NAMES, is_name};
 use super::diagnostic::{Place, Problem, Sources, did_you_mean};
 use super::node::{Data, Entry, Node};
 use super::schema::schemas;
-use super::variables::Variables;
+use super::variables::{Variables, scalar_text};
 use super::walk::Walk;
 use super::{Combination, Options};
 use crate::stage::{OutputSpec, ParamIssue, Params, StageKind};
@@ -162,9 +162,23 @@ pub(super) fn substitute_fields(
                 for Entry { key, value, .. } in params {
                     let own = key == "run" || key == "env";
                     variables.substitute(value, own, sources, problems);
+                    if own {
+                        arguments(value);
+                    }
                 }
             }
             _ => variables.substitute(value, false, sources, problems),
+        }
+    }
+}
+
+/// Makes texts of the numbers that variables have put among a program's arguments: to a program an
+/// argument is a text.
+fn arguments(node: &mut Node) {
+    let Data::List(items) = &mut node.data else { return };
+    for item in items.iter_mut().filter(|item| !item.origin.is_empty()) {
+        if let Some(text) = scalar_text(item) {
+            item.data = Data::Text(text);
         }
     }
 }

@@ -452,8 +452,8 @@ impl Groups {
         self.groups.get(template)
     }
 
-    /// Gives the copies that `selector` names and that have the values of `reader` for each key that
-    /// both have; says too whether they share a key. None where there is no such template.
+    /// Gives the copies that `selector` names and that have the values of `reader` for each further
+    /// key that both have; says too whether there is such a key. None where there is no such template.
     pub fn matching(
         &self,
         selector: &Selector<'_>,
@@ -464,6 +464,7 @@ impl Groups {
             .into_iter()
             .flat_map(|reader| &reader.cells)
             .filter(|cell| group.keys.contains(&cell.key))
+            .filter(|cell| !selector.wanted.iter().any(|(key, _)| *key == cell.key))
             .map(|cell| cell.key.clone())
             .collect();
         let mut found: Vec<&str> = match reader {

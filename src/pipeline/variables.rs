@@ -319,7 +319,9 @@ impl Variables {
                     match scalar_text(&value).or_else(|| self.matrix_text(name)) {
                         Some(scalar) => written.push_str(&scalar),
                         None => {
-                            problems.push(not_a_scalar(name, &value, place));
+                            if !matches!(value.data, Data::Unknown) {
+                                problems.push(not_a_scalar(name, &value, place));
+                            }
                             node.data = Data::Unknown;
                             return;
                         }
@@ -440,13 +442,13 @@ fn mark(node: &mut Node, name: &str) {
     }
 }
 
-fn scalar_text(node: &Node) -> Option<String> {
+/// Gives a scalar as it stands within a text.
+pub(super) fn scalar_text(node: &Node) -> Option<String> {
     match &node.data {
         Data::Bool(flag) => Some(flag.to_string()),
         Data::Number(number) => Some(number.to_string()),
         Data::Text(text) => Some(text.clone()),
-        Data::Unknown => Some(String::new()),
-        Data::Null | Data::List(_) | Data::Map(_) => None,
+        Data::Null | Data::Unknown | Data::List(_) | Data::Map(_) => None,
     }
 }
 

@@ -106,11 +106,13 @@ pub fn takes_one(
 
 /// Says that no combination has the values that are asked for.
 pub fn none_matches(draft: &Draft<'_>, stage: &str, place: Place, checks: &Checks<'_>) -> Problem {
-    let message = match draft.matrix {
-        Some(_) => format!("no combination of `{stage}` has the values of {}", draft.subject()),
-        None => format!("`{stage}` is no combination of its matrix"),
+    let selector = Selector::parse(stage);
+    let found = selector.as_ref().and_then(|selector| checks.groups.matching(selector, None));
+    let message = match found.is_some_and(|(found, _)| !found.is_empty()) {
+        true => format!("no combination of `{stage}` has the values of {}", draft.subject()),
+        false => format!("{} names `{stage}`, which is no combination", draft.subject()),
     };
-    let all = Selector::parse(stage).and_then(|selector| checks.groups.get(selector.stage));
+    let all = selector.and_then(|selector| checks.groups.get(selector.stage));
     let names = all.into_iter().flat_map(|group| group.members.iter().map(String::as_str));
     Problem::new(place, message).help(format!("combinations: {}", listed(names)))
 }
