@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::freshness::{self, Freshness, UnreadableInput};
 use crate::history::History;
-use crate::pipeline::{self, Invalid, Look, Pipeline, Stage};
+use crate::pipeline::{self, Invalid, Look, Pipeline, Settings, Stage};
 use crate::plan::Plan;
 use crate::store::Store;
 
@@ -101,6 +101,9 @@ pub struct PipelineArguments {
     /// Set a variable (`rows=1000`) or a param (`train.params.epochs=5`); may be repeated.
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub sets: Vec<String>,
+    /// Take variables from this YAML file too; may be repeated, and the last wins.
+    #[arg(long, value_name = "FILE")]
+    pub vars: Vec<PathBuf>,
 }
 
 /// How a run of the program ends.
@@ -209,7 +212,8 @@ impl Session<'_> {
     ///
     /// Every mistake of the file, for the caller to hand up.
     pub fn load(&mut self, arguments: &PipelineArguments) -> Result<Pipeline, Error> {
-        let loaded = pipeline::load(&arguments.file, &self.root, &arguments.sets)?;
+        let settings = Settings { sets: arguments.sets.clone(), vars: arguments.vars.clone() };
+        let loaded = pipeline::load(&arguments.file, &self.root, &settings)?;
         for warning in &loaded.warnings {
             self.err.write_all(warning.render(self.err_look).as_bytes())?;
         }

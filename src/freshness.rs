@@ -18,6 +18,8 @@ use crate::plan::Plan;
 use crate::stage::{OutputSpec, Params};
 use crate::store::{Entry, Store};
 
+pub mod content;
+
 /// What a plan and the store say of a stage.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Freshness {
@@ -90,15 +92,12 @@ pub fn input_digests(
                 Some(digest) => *digest,
                 None => return Ok(None),
             },
-            Source::File(file) => {
-                let path = root.join(file);
-                store.digest(&path).map_err(|source| UnreadableInput {
-                    stage: stage.name.clone(),
-                    input: name.clone(),
-                    path,
-                    source,
-                })?
-            }
+            source => content::digest(source, root, store).map_err(|error| UnreadableInput {
+                stage: stage.name.clone(),
+                input: name.clone(),
+                path: error.path,
+                source: error.source,
+            })?,
         };
         digests.insert(name.clone(), digest);
     }

@@ -82,9 +82,11 @@ fn means(arguments: &Run) -> Means {
 pub fn run(arguments: &Run, session: &mut Session<'_>) -> Result<Exit, Error> {
     let pipeline = session.load(&arguments.pipeline)?;
     let plan = super::plan_of(&pipeline, &arguments.stages)?;
-    let named =
-        |stage: &&&Stage| arguments.stages.is_empty() || arguments.stages.contains(&stage.name);
-    let forced = plan.order.iter().filter(named).map(|stage| stage.name.clone());
+    let forced: Box<dyn Iterator<Item = &Stage>> = match arguments.stages.is_empty() {
+        true => Box::new(plan.order.iter().copied()),
+        false => Box::new(arguments.stages.iter().flat_map(|name| pipeline.select(name))),
+    };
+    let forced = forced.map(|stage| stage.name.clone());
     let options = Options {
         means: means(arguments),
         keep_going: arguments.keep_going,

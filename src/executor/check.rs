@@ -51,7 +51,7 @@ impl Run<'_> {
     fn known_digests(&self, stage: &Stage) -> OutputDigests {
         let sources = stage.inputs.values().filter_map(|input| match &input.from {
             Source::Output { stage, output } => Some((stage.clone(), output.clone())),
-            Source::File(_) => None,
+            Source::File(_) | Source::Folder(_) | Source::Glob(_) | Source::Table(_) => None,
         });
         sources.filter_map(|source| Some((source.clone(), *self.done.get(&source)?))).collect()
     }

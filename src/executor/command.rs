@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use tracing::Instrument;
 
+mod inputs;
+
 use super::listener::Listener;
 use super::process;
 use super::worker::{
-    End, InputFile, Job, attempt_folder, begin, finish, outputs_folder, panicked_text, readable,
-    store_failure,
+    End, Job, attempt_folder, begin, finish, outputs_folder, panicked_text, store_failure,
 };
 use crate::stage::command::{Launch, Paths};
 use crate::stage::{Failure, Finished, Params, Stop};
@@ -66,15 +67,7 @@ fn prepare_command(job: &Job) -> Result<Launch, Stop> {
     let Params::Command(params) = &job.params else {
         unreachable!("only a command is prepared as one")
     };
-    let folder = attempt_folder(job).join("inputs");
-    files::fresh_folder(&folder).map_err(|error| store_failure(&error))?;
-    let mut inputs = BTreeMap::new();
-    for (name, input) in &job.inputs {
-        let path = readable(job, input)?;
-        let is_blob = path.starts_with(job.store.path("blobs"));
-        let shown = if is_blob { link_blob(&folder, name, input, &path)? } else { path };
-        inputs.insert(name.clone(), shown);
-    }
+    let inputs = inputs::paths(job, &attempt_folder(job).join("inputs"))?;
     let log = job.store.log_path(job.fingerprint);
     files::create_parent(&log).map_err(|error| store_failure(&error))?;
     forget_logs(job, &log);
@@ -119,15 +112,6 @@ fn told(job: &Job, end: End) -> End {
         failure.log = failure.log.map(|log| if is_moved { earlier } else { log });
     }
     End::Stopped(Stop::Failed(failure), curve)
-}
-
-/// Links a blob under a name that a program can tell the format of.
-fn link_blob(folder: &Path, name: &str, input: &InputFile, blob: &Path) -> Result<PathBuf, Stop> {
-    let extension = input.format.map_or(input.extension.as_str(), |format| format.name());
-    let link = folder.join(format!("{name}.{extension}"));
-    let linked = std::os::unix::fs::symlink(blob, &link).map_err(StoreError::io("link", &link));
-    linked.map_err(|error| store_failure(&error))?;
-    Ok(link)
 }
 
 fn command_result(job: &Job) -> Result<Finished, Stop> {

@@ -126,14 +126,17 @@ impl Run<'_> {
         let file = |(name, digest): (&String, &Digest)| {
             let input = &stage.inputs[name];
             let (path, named) = match &input.from {
-                Source::File(file) => (self.root.join(file), file.clone()),
+                Source::File(file) | Source::Folder(file) => (self.root.join(file), file.clone()),
+                Source::Glob(pattern) => (self.root.join(pattern), PathBuf::new()),
+                Source::Table(_) => (PathBuf::new(), PathBuf::from("table.csv")),
                 Source::Output { stage, output } => {
                     (self.store.blob_path(*digest), self.output_file(stage, output))
                 }
             };
             let extension = named.extension().and_then(|ending| ending.to_str()).unwrap_or("bin");
             let extension = extension.to_owned();
-            (name.clone(), InputFile { path, digest: *digest, format: input.format, extension })
+            let (from, format) = (input.from.clone(), input.format);
+            (name.clone(), InputFile { path, from, digest: *digest, format, extension })
         };
         digests.iter().map(file).collect()
     }

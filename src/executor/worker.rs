@@ -21,7 +21,8 @@ use crate::conversion::Conversion;
 use crate::data::Format;
 use crate::event::Outcome;
 use crate::fingerprint::{Digest, Fingerprint, Manifest};
-use crate::freshness::{Found, look_up};
+use crate::freshness::{Found, content, look_up};
+use crate::pipeline::Source;
 use crate::schedule::TaskId;
 use crate::stage::{self, Context, Failure, Finished, OutputSpec, Params, Stop};
 use crate::store::artifacts::{Artifact, Placed};
@@ -80,6 +81,8 @@ pub enum End {
 pub struct InputFile {
     /// Where it lies.
     pub path: PathBuf,
+    /// Where it comes from: it may be a folder, or several files.
+    pub from: Source,
     /// The digest of its content.
     pub digest: Digest,
     /// The format to convert to first.
@@ -277,8 +280,12 @@ fn publish(job: &Job, finished: Finished, curve: &Curve) -> Result<Entry, Stop> 
 
 /// Refuses to store what was made from a file that changed meanwhile.
 fn check_inputs(job: &Job) -> Result<(), Stop> {
+    let now = |input: &InputFile| match &input.from {
+        Source::Output { .. } => job.store.digest(&input.path).ok(),
+        source => content::digest(source, &job.root, &job.store).ok(),
+    };
     let is_same = |input: &InputFile| {
-        job.store.digest(&input.path).is_ok_and(|digest| digest == input.digest)
+        now(input).is_some_and(|digest| digest == input.digest)
             && input.format.is_none_or(|format| {
                 job.store.has_converted(input.digest, Conversion::Table(format))
             })

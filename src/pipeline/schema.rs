@@ -110,29 +110,48 @@ impl Schemas {
 }
 
 /// What each field of a pipeline file is for.
-const PIPELINE_FIELDS: [(&str, &str); 4] = [
+pub(super) const PIPELINE_FIELDS: [(&str, &str); 6] = [
     (
         "name",
         "The pipeline's name: its artifacts lie in `artifacts/<name>/`. Unless given, the file's own name.",
     ),
     ("description", "What the pipeline is for."),
     (
+        "include",
+        "Other files whose `vars`, `defaults` and `stages` belong to this pipeline; paths start at the file that says it. A variable of the including file wins; a stage or default may be given once.",
+    ),
+    (
         "vars",
-        "Variables by name: `${name}` stands for the value anywhere below `stages`, and `--set name=value` replaces it.",
+        "Variables by name, or a list of such maps and of files that hold one, of which later ones win: `[params.yaml, { rows: 5 }]`. `${name}` stands for the value anywhere below `stages` and `defaults`, and `${name.key}` for a part of it; `--vars FILE` and `--set name=value` replace it.",
+    ),
+    (
+        "defaults",
+        "Fields by kind that every stage of that kind has: `{ train: { params: { epochs: 5 } } }`. Maps are merged key by key, and the stage's own value wins.",
     ),
     ("stages", "The stages by name. Their order does not matter: references make the graph."),
 ];
 
 /// What each field of a stage is for.
-pub(super) const STAGE_FIELDS: [(&str, &str); 13] = [
+pub(super) const STAGE_FIELDS: [(&str, &str); 15] = [
     ("kind", "What the stage does."),
     ("description", "What the stage is for; never part of its result."),
     ("tags", "Labels of your own; never part of its result."),
     (
-        "inputs",
-        "What it reads, by name: `stage.output`, `stage` for its outputs, `{ file: path }` for a file of your own; `as: csv` or `as: parquet` asks for a format.",
+        "when",
+        "`true` or `false`, mostly a variable: where it is `false`, the stage is left out. A stage that reads or needs one that is left out must be left out too.",
     ),
-    ("needs", "Stages that must be done before it, though it reads nothing of theirs."),
+    (
+        "matrix",
+        "Lists by key: one stage for each combination of their values, named as in `train[seed=1,units=64]`, in which `${matrix.seed}` stands for the value. `exclude` is a list of maps: combinations with those values are left out; `include` is a list of further combinations.",
+    ),
+    (
+        "inputs",
+        "What it reads, by name: `stage.output`, `stage` for its outputs, `{ file: path }` for a file of your own; `as: csv` or `as: parquet` asks for a format. A `command` also reads whole folders (`{ file: folder }`), the files that a pattern fits (`{ glob: \"data/**/*.csv\" }`), and all combinations of a stage with a `matrix`.",
+    ),
+    (
+        "needs",
+        "Stages that must be done before it, though it reads nothing of theirs; of a stage with a `matrix`, all combinations, or those with its own values.",
+    ),
     ("params", "The kind's own parameters."),
     (
         "export",
@@ -191,7 +210,16 @@ pub fn json_schema() -> Value {
         "properties": described(&PIPELINE_FIELDS, |field| match field {
             "name" => json!({ "type": "string", "pattern": NAME }),
             "description" => json!({ "type": "string" }),
-            "vars" => json!({ "type": "object" }),
+            "include" => json!({ "type": "array", "items": { "type": "string" } }),
+            "vars" => json!({ "anyOf": [
+                { "type": "object" },
+                { "type": "array", "items": { "anyOf": [{ "type": "string" }, { "type": "object" }] } },
+            ] }),
+            "defaults" => json!({
+                "type": "object",
+                "propertyNames": { "enum": StageKind::ALL.map(StageKind::name).to_vec() },
+                "additionalProperties": { "type": "object" },
+            }),
             _ => json!({
                 "type": "object",
                 "minProperties": 1,
@@ -227,6 +255,8 @@ fn stage_schema(schemas: &Schemas) -> Value {
         "properties": described(&STAGE_FIELDS, |field| match field {
             "kind" => json!({ "oneOf": kinds }),
             "description" => json!({ "type": "string" }),
+            "when" => json!({ "anyOf": [{ "type": "boolean" }, { "$ref": "#/$defs/variable" }] }),
+            "matrix" => matrix_schema(),
             "tags" | "needs" => json!({ "type": "array", "items": { "type": "string" } }),
             "export" => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
             "timeout" => duration_schema(),
@@ -277,6 +307,25 @@ fn option_schema(field: &str) -> Value {
         "priority" => json!({ "type": "integer" }),
         _ => json!({ "type": "boolean" }),
     }
+}
+
+fn matrix_schema() -> Value {
+    let maps = |description: &str| {
+        json!({
+            "description": description,
+            "type": "array",
+            "items": { "type": "object", "minProperties": 1 },
+        })
+    };
+    let list = json!({ "type": "array", "minItems": 1 });
+    json!({
+        "type": "object",
+        "properties": {
+            "include": maps("Further combinations."),
+            "exclude": maps("Combinations with these values are left out."),
+        },
+        "additionalProperties": { "anyOf": [list, { "$ref": "#/$defs/variable" }] },
+    })
 }
 
 /// Says which inputs and params a stage of one kind has.
@@ -340,7 +389,8 @@ fn input_schema() -> Value {
         "anyOf": [
             { "type": "string", "description": "`stage.output`, or `stage` for its outputs." },
             map("from", "An output of another stage: `stage.output`."),
-            map("file", "A file of your own; its path starts at the root."),
+            map("file", "A file of your own, or a folder; its path starts at the root."),
+            map("glob", "The files of your own that a pattern fits; it starts at the root."),
         ],
     })
 }
@@ -390,7 +440,7 @@ fn or_variable(schema: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{check, draft};
+    use super::super::{draft, gather};
     use super::*;
 
     /// Goes through a schema and calls back with every field of every object.
@@ -431,7 +481,7 @@ mod tests {
 
     #[test]
     fn the_fields_are_those_that_the_checks_know() {
-        assert_eq!(PIPELINE_FIELDS.map(|(name, _)| name), check::FIELDS);
+        assert_eq!(PIPELINE_FIELDS.map(|(name, _)| name), gather::FIELDS);
         assert_eq!(STAGE_FIELDS.map(|(name, _)| name), draft::FIELDS);
     }
 

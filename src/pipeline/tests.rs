@@ -11,7 +11,8 @@ const LAMBDA: &str = include_str!("../../pipelines/lambda.yaml");
 fn checked(text: &str, sets: &[&str]) -> Result<Loaded, Invalid> {
     let file = SourceFile { path: "p.yaml".into(), text: text.to_owned() };
     let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
-    check::check(&Arc::new(file), Path::new("."), &sets)
+    let settings = Settings { sets, vars: Vec::new() };
+    check::check(&Arc::new(file), Path::new("."), &settings)
 }
 
 fn output(stage: &str, output: &str) -> Source {
@@ -41,7 +42,7 @@ fn the_main_pipeline_is_what_its_file_says() {
     assert_eq!(export.file, Path::new("lambda_functions_sample_data.csv"));
     assert_eq!(export.conversion, Some(Conversion::Table(Format::Csv)));
     assert_eq!(tune.exports["model"].conversion, Some(Conversion::Model(keras::Format::Keras)));
-    assert_eq!(&LAMBDA[tune.place.clone()], "tune");
+    assert_eq!(&LAMBDA[tune.place.start..tune.place.end], "tune");
 }
 
 #[test]

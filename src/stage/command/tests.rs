@@ -107,7 +107,7 @@ fn a_launch_has_paths_and_parameters_in_arguments_and_environment() {
         "with": { "lr": 0.1, "units": [8, 4], "mode": "fast" },
         "env": ["MODE=x${with.lr}", "HOME"], "dir": "work",
     }));
-    let inputs = BTreeMap::from([("data.train".to_owned(), PathBuf::from("/s/a b.csv"))]);
+    let inputs = BTreeMap::from([("data.train".to_owned(), vec![PathBuf::from("/s/a b.csv")])]);
     let paths = Paths {
         root: Path::new("/root dir"),
         inputs: &inputs,
