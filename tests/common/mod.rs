@@ -37,6 +37,11 @@ impl Project {
         Project { folder: TempDir::new().expect("a temporary folder can be made") }
     }
 
+    /// Makes an empty one in a folder.
+    pub fn within(folder: &Path) -> Project {
+        Project { folder: TempDir::new_in(folder).expect("a temporary folder can be made") }
+    }
+
     /// Writes a file, and the folders that it needs.
     pub fn file(self, path: &str, content: impl AsRef<[u8]>) -> Project {
         self.write(path, content);
