@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::{Error, Exit, PipelineArguments, Session, cpus};
 use crate::event::RunOutcome;
-use crate::executor::{self, Options};
+use crate::executor::{self, ExecutorError, Options};
 use crate::pipeline::Stage;
 use crate::report::{self, Format};
 
@@ -52,7 +52,10 @@ pub fn run(arguments: &Run, session: &mut Session<'_>) -> Result<Exit, Error> {
     };
     let mut reporter = report::reporter(arguments.format, session.color);
     let outcome = executor::run(&plan, &session.root, &options, &mut |event| reporter.event(event))
-        .map_err(|error| Error::internal(error.to_string()))?;
+        .map_err(|error| match error {
+            ExecutorError::Store(error) => super::store_error(error, Error::internal),
+            ExecutorError::Runtime(_) => Error::internal(error.to_string()),
+        })?;
     Ok(match outcome {
         RunOutcome::Done => Exit::Done,
         RunOutcome::Failed => Exit::Failed,
