@@ -157,7 +157,10 @@ impl Store {
         if self.version == layout::VERSION {
             return Ok(());
         }
-        files::write_through(&self.temporaries(), &self.path(".gitignore"), b"*\n")?;
+        let ignore = self.path(".gitignore");
+        if !ignore.exists() {
+            files::write_through(&self.temporaries(), &ignore, b"*\n")?;
+        }
         layout::write(&self.folder)
     }
 

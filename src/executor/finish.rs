@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::process::Cancel;
-use super::worker::{Message, PlaceResult};
+use super::worker::{self, Message, PlaceResult};
 use super::{Run, StageState, StageTask, Task, place};
 use crate::event::{Event, Outcome, RunOutcome};
 use crate::schedule::TaskId;
@@ -41,8 +41,8 @@ impl Run<'_> {
                 self.say_placed(written);
             }
             Err(error) => {
-                let failure = Failure::new(format!("its outputs cannot be placed: {error}"));
-                return self.fail(id, failure);
+                let message = format!("its outputs cannot be placed: {error}");
+                return self.fail(id, worker::with_help(message, &error));
             }
         }
         let name = self.stage_name(id);

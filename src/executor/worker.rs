@@ -397,7 +397,16 @@ fn attempt_folder(job: &Job) -> PathBuf {
 }
 
 fn store_failure(error: &StoreError) -> Stop {
-    Failure::new(error.to_string()).into()
+    with_help(error.to_string(), error).into()
+}
+
+/// Makes a failure of what the store said, with its way out.
+pub fn with_help(message: String, error: &StoreError) -> Failure {
+    let failure = Failure::new(message);
+    match error.help() {
+        Some(help) => failure.help(help),
+        None => failure,
+    }
 }
 
 /// Makes a failure of a panic.

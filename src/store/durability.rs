@@ -12,6 +12,7 @@
 //! and at a run's end, and never where nothing was written.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -82,23 +83,38 @@ impl Store {
     fn sync_now(&self) -> Result<(), StoreError> {
         let stats = self.path("stat-cache");
         self.stats().save(&self.temporaries(), &stats)?;
-        // The copy is made before the sync: what another process adds later is not in it.
-        let link = |copy: &Path| match fs::hard_link(&stats, copy) {
-            // Some file systems have no links.
-            Err(_) => fs::copy(&stats, copy).map(|_| ()),
-            linked => linked,
-        };
-        let copy = tempfile::Builder::new()
-            .prefix(files::TEMPORARY)
-            .make_in(self.temporaries(), link)
-            .map_err(StoreError::io("copy", &stats))?;
+        let copy = self.copy_aside(&stats)?;
         sync_file_system(&self.folder).map_err(StoreError::io("sync", &self.folder))?;
-        let durable = self.path("durable/stat-cache");
-        files::create_parent(&durable)?;
-        // A rename onto another link of the same file does nothing, and leaves both.
-        fs::rename(copy.path(), &durable).map_err(StoreError::io("write", &durable))?;
+        if let Some(copy) = copy {
+            let durable = self.path("durable/stat-cache");
+            files::create_parent(&durable)?;
+            // A rename onto another link of the same file leaves both; ours goes with `copy`.
+            fs::rename(&copy, &durable).map_err(StoreError::io("write", &durable))?;
+        }
         let sequence = Mark::read(&self.folder).sequence + 1;
         self.write_mark(&Mark { sequence, boot: self.boot.clone() })
+    }
+
+    /// Keeps a file as it is now, whatever another process puts in its place; `None` where there is
+    /// none.
+    fn copy_aside(&self, file: &Path) -> Result<Option<tempfile::TempPath>, StoreError> {
+        let link = |copy: &Path| match fs::hard_link(file, copy) {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) =>
+            {
+                Err(error)
+            }
+            // Some file systems have no links.
+            Err(_) => fs::copy(file, copy).map(|_| ()),
+            linked => linked,
+        };
+        let copy =
+            tempfile::Builder::new().prefix(files::TEMPORARY).make_in(self.temporaries(), link);
+        match copy {
+            Ok(copy) => Ok(Some(copy.into_temp_path())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io("copy", file)(error)),
+        }
     }
 
     /// Saves the stat cache where it changed; without a sync, so it holds in this boot only.
@@ -120,9 +136,7 @@ impl Store {
     }
 
     fn write_mark(&self, mark: &Mark) -> Result<(), StoreError> {
-        let path = self.path("durable/mark");
-        files::create_parent(&path)?;
-        files::write_sealed_durably(&path, mark)
+        files::write_sealed_durably(&self.temporaries(), &self.path("durable/mark"), mark)
     }
 }
 

@@ -69,7 +69,7 @@ impl StoreError {
                 }
                 io::ErrorKind::ReadOnlyFilesystem => Some("mount its file system for writing"),
                 io::ErrorKind::PermissionDenied => {
-                    Some("is the store another user's? give yourself the right to write to it")
+                    Some("is it another user's? give yourself the right to read and write it")
                 }
                 _ => None,
             },

@@ -94,31 +94,36 @@ pub fn write_through(folder: &Path, path: &Path, bytes: &[u8]) -> Result<(), Sto
     persist(file, path)
 }
 
-/// Writes a value as [`write_sealed`] does, and comes back when it would survive a loss of power.
+/// Does what [`write_sealed_through`] does, and comes back when it would survive a loss of power.
 ///
 /// # Errors
 ///
 /// [`StoreError::Io`] where it cannot be written or synced.
-pub fn write_sealed_durably(path: &Path, value: &impl Serialize) -> Result<(), StoreError> {
-    write_durably(path, &seal(value))
+pub fn write_sealed_durably(
+    folder: &Path,
+    path: &Path,
+    value: &impl Serialize,
+) -> Result<(), StoreError> {
+    write_durably(folder, path, &seal(value))
 }
 
-/// Writes a file aside, syncs it, renames it into place, and syncs the folder: in that order, since
-/// a name must not come to the disk before the bytes that it names.
+/// Writes a file aside in `folder`, syncs it, renames it into place, and syncs where it lies: in
+/// that order, since a name must not come to the disk before the bytes that it names.
 ///
 /// # Errors
 ///
 /// [`StoreError::Io`] where it cannot be written or synced.
-pub fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let folder = parent(path);
+pub fn write_durably(folder: &Path, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    create_parent(path)?;
     let mut file = temporary_in(folder)?;
     file.write_all(bytes)
         .and_then(|()| file.as_file().sync_all())
         .map_err(StoreError::io("write", path))?;
     persist(file, path)?;
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(StoreError::io("sync the folder", folder))
+    let parent = parent(path);
+    File::open(parent)
+        .and_then(|parent| parent.sync_all())
+        .map_err(StoreError::io("sync the folder", parent))
 }
 
 /// Makes a temporary file in a folder, and the folder where it is absent.
@@ -250,4 +255,10 @@ pub fn size(path: &Path) -> u64 {
     }
     let Ok(entries) = fs::read_dir(path) else { return 0 };
     entries.flatten().map(|entry| size(&entry.path())).sum()
+}
+
+/// Says whether the file system of a file has no room left for a page.
+pub fn is_full(path: &Path) -> bool {
+    const PAGE: u64 = 4096;
+    rustix::fs::statvfs(path).is_ok_and(|all| all.f_bavail.saturating_mul(all.f_frsize) < PAGE)
 }

@@ -46,7 +46,8 @@ pub fn find(folder: &Path) -> Result<u32, StoreError> {
 ///
 /// [`StoreError::Io`] where it cannot be written.
 pub fn write(folder: &Path) -> Result<(), StoreError> {
-    files::write_durably(&folder.join(FILE), format!("{VERSION}\n").as_bytes())
+    let text = format!("{VERSION}\n");
+    files::write_durably(&folder.join("tmp"), &folder.join(FILE), text.as_bytes())
 }
 
 #[cfg(test)]

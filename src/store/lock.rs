@@ -75,7 +75,8 @@ pub fn try_exclusive(path: &Path) -> Result<Option<Lock>, StoreError> {
 ///
 /// [`StoreError::Io`] where the lock's file cannot be opened.
 pub fn shared(path: &Path) -> Result<Lock, StoreError> {
-    let file = open(path)?;
+    // Whoever may not write to the store may still hold others off.
+    let file = open(path).or_else(|error| File::open(path).map_err(|_| error))?;
     file.lock_shared().map_err(StoreError::io("lock", path))?;
     Ok(Lock { file, remove: None })
 }
