@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{Error, Exit, Session, cpus};
+use super::{CpuArguments, Error, Exit, Session};
 use crate::history::History;
 use crate::store::collect::{Collected, Limits};
 use crate::store::usage::{Amount, Usage};
@@ -38,6 +38,9 @@ pub enum Action {
 /// The arguments of `runner store verify`.
 #[derive(Args, Debug)]
 pub struct Verify {
+    /// How many CPUs to use.
+    #[command(flatten)]
+    pub cpus: CpuArguments,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -103,7 +106,7 @@ fn verify_store(
     store: &store::Store,
     session: &mut Session<'_>,
 ) -> Result<Exit, Error> {
-    let verified = store.verify(cpus()).map_err(failed)?;
+    let verified = store.verify(arguments.cpus.count()).map_err(failed)?;
     let exit = if verified.findings.is_empty() { Exit::Done } else { Exit::Failed };
     if arguments.json {
         writeln!(session.out, "{}", json!(verified))?;

@@ -36,10 +36,10 @@ fn the_results_of_the_last_runs_stay() {
     let first = store(&folder);
     let all = ["0", "1", "2", "3"].map(|name| entry(&first, name, name.as_bytes()));
     let beside = entry(&first, "beside", b"beside");
-    for number in 0..4 {
+    for one in &all {
         let store = again(&folder);
-        roots(&store, &[("stage", &all[number]), ("beside", &beside)]);
-        roots(&store, &[("stage", &all[number])]);
+        roots(&store, &[("stage", one), ("beside", &beside)]);
+        roots(&store, &[("stage", one)]);
     }
     let store = again(&folder);
     let runs = |number| Limits { keep_runs: Some(number), ..ALONE };
