@@ -118,8 +118,9 @@ pub fn run(
 ) -> Result<RunOutcome, ExecutorError> {
     let _span = tracing::info_span!("run", pipeline = plan.pipeline.name).entered();
     let vault = means::look(plan, &options.means)?;
-    let store = Arc::new(Store::open(&root.join(".runner")));
+    let store = Arc::new(Store::open(&root.join(".runner"))?);
     store.create()?;
+    let _lease = store.lease();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         let mut run = Run::new(plan, root, options, Arc::clone(&store), emit);
@@ -128,8 +129,13 @@ pub fn run(
     });
     // After a second Ctrl-C workers may still be at it; nobody waits for them.
     runtime.shutdown_background();
-    if let Err(error) = store.save_stats() {
-        // A cache: the next run hashes more, and that is all.
+    // Whoever interrupts a run does not want to wait.
+    let synced = match outcome {
+        Ok(RunOutcome::Done | RunOutcome::Failed) => store.sync(),
+        _ => Ok(()),
+    };
+    if let Err(error) = synced.and_then(|()| store.save_stats()) {
+        // Neither loses a result: the next run hashes more, and that is all.
         tracing::warn!("{error}");
     }
     outcome

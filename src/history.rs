@@ -16,6 +16,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::event::Event;
 use crate::fingerprint::Fingerprint;
 
+mod durations;
 mod seconds;
 mod writer;
 

@@ -199,11 +199,7 @@ fn fail_writes(most: u64) {
         assert_same(&artifacts(&project), &wanted, "on the file system of the test");
         disk.count()
     };
-    let faults = [
-        Fault::From(Errno::NOSPC),
-        Fault::Once(Errno::IO),
-        Fault::Once(Errno::ACCESS),
-    ];
+    let faults = [Fault::From(Errno::NOSPC), Fault::Once(Errno::IO), Fault::Once(Errno::ACCESS)];
     let step = writes.div_ceil(most).max(1);
     for (number, fault) in faults.into_iter().enumerate() {
         for at in (1 + number as u64..=writes).step_by(step as usize) {

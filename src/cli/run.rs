@@ -96,6 +96,7 @@ pub fn run(arguments: &Run, session: &mut Session<'_>) -> Result<Exit, Error> {
     let outcome = executor::run(&plan, &session.root, &options, &mut |event| reporter.event(event))
         .map_err(|error| match error {
             ExecutorError::Unmet(unmet) => Error::usage(unmet.to_string(), unmet.help()),
+            ExecutorError::Store(error) => super::store_error(error, Error::internal),
             other => Error::internal(other.to_string()),
         })?;
     Ok(match outcome {

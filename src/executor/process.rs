@@ -24,6 +24,7 @@ use super::limits::Clock;
 use super::secrets::Secrets;
 use crate::stage::command::Launch;
 use crate::stage::{Failure, OutputSpec, Progress, Stop};
+use crate::store::files;
 
 mod log;
 mod logging;
@@ -304,6 +305,10 @@ fn failure(launch: &Launch, status: ExitStatus, log: &Path) -> Failure {
 pub fn with_log(mut failure: Failure, log: &Path) -> Failure {
     failure.log_tail = log::last_lines(log);
     failure.log = Some(log.to_owned());
+    // The program could not even write why it failed.
+    if failure.log_tail.is_empty() && failure.help.is_none() && files::is_full(log) {
+        failure.help = Some("the disk is full: make room, perhaps by `runner store gc`".to_owned());
+    }
     failure
 }
 

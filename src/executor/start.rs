@@ -89,6 +89,7 @@ impl Run<'_> {
             of_trial: false,
             keep: None,
             root: self.root.clone(),
+            created: Instant::now(),
             store: Arc::clone(&self.store),
             sender: self.sender.clone(),
             cancel: self.cancel.subscribe(),

@@ -69,7 +69,7 @@ impl Run<'_> {
         let Some(mut run) = self.studies.remove(&id) else { return };
         let of_others = self.studies.values().flat_map(|other| other.fingerprints.values());
         run.wanted_beside = of_others.copied().collect();
-        if let Err(error) = self.store.put_roots(&self.pipeline.name, &self.roots) {
+        if let Err(error) = self.put_roots() {
             return self.fail(id, Failure::new(error.to_string()));
         }
         self.ran.extend(run.fingerprints.values());

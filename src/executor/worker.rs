@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
@@ -28,6 +29,9 @@ use crate::stage::{self, Context, Failure, Finished, OutputSpec, Params, Stop};
 use crate::store::artifacts::{Artifact, Placed};
 use crate::store::{Entry, Store, StoreError, files, lock};
 use crate::study::{Curve, StopRule};
+
+/// A sync costs more than most actions; one that took as long as this is not to be lost for it.
+const WORTH_A_SYNC: Duration = Duration::from_secs(1);
 
 /// What a worker tells the loop.
 pub enum Message {
@@ -147,6 +151,8 @@ pub struct Job {
     pub force: bool,
     /// The root of the project.
     pub root: PathBuf,
+    /// When its task was started.
+    pub created: Instant,
     /// Where outputs go.
     pub store: Arc<Store>,
     /// Who listens.
@@ -248,6 +254,13 @@ pub(super) fn finish(job: &Job, result: Result<Finished, Stop>, curve: Curve) ->
         }
     };
     let _ = files::remove_folder(&job.store.work_path(job.fingerprint));
+    if let End::Ran(_) = end
+        && job.created.elapsed() > WORTH_A_SYNC
+        && let Err(error) = job.store.sync()
+    {
+        // It holds until a loss of power, and what is lost then is noticed.
+        tracing::warn!("{error}");
+    }
     end
 }
 
@@ -340,7 +353,16 @@ pub(super) fn attempt_folder(job: &Job) -> PathBuf {
 }
 
 pub(super) fn store_failure(error: &StoreError) -> Stop {
-    Failure::new(error.to_string()).into()
+    with_help(error.to_string(), error).into()
+}
+
+/// Makes a failure of what the store said, with its way out.
+pub fn with_help(message: String, error: &StoreError) -> Failure {
+    let failure = Failure::new(message);
+    match error.help() {
+        Some(help) => failure.help(help),
+        None => failure,
+    }
 }
 
 /// Makes a failure of a panic.

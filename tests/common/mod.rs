@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub mod machine;
+
 /// A folder of its own that is the root of a pipeline's paths; deleted when dropped.
 pub struct Project {
     folder: TempDir,

@@ -61,8 +61,7 @@ impl Disk {
             .expect("/dev/fuse can be opened");
         // `mount` inherits it.
         rustix::io::fcntl_setfd(&device, FdFlags::empty()).expect("a flag can be set");
-        let options =
-            format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd());
+        let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd());
         let mounted = Command::new("mount")
             .args(["-i", "-t", "fuse", "-o", &options, "disk"])
             .arg(folder.path())

@@ -105,13 +105,7 @@ impl Tree {
     }
 
     /// Puts a new node into a folder, and gives its number.
-    pub fn add(
-        &mut self,
-        folder: u64,
-        name: &OsStr,
-        data: Data,
-        mode: u32,
-    ) -> Result<u64, Errno> {
+    pub fn add(&mut self, folder: u64, name: &OsStr, data: Data, mode: u32) -> Result<u64, Errno> {
         if self.folder(folder)?.contains_key(name) {
             return Err(Errno::EXIST);
         }
