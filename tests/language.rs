@@ -315,13 +315,13 @@ error: stage `after` reads `deploy`, which its `when` leaves out
     ╭─[p.yaml:13:18]
  13 │     inputs: { d: deploy }
     ·                  ──────
-  help: give stage `after` the same `when`
+  help: give it the same `when`, or let both be on
 
 error: stage `after` needs `deploy`, which its `when` leaves out
     ╭─[p.yaml:14:13]
  14 │     needs: [deploy]
     ·             ──────
-  help: give stage `after` the same `when`
+  help: give it the same `when`, or let both be on
 
 p.yaml: 2 errors; nothing was run
 "

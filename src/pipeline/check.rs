@@ -3,9 +3,10 @@
 //! This is the only place that makes a [`Pipeline`]. Its rooms: `draft` reads one stage alone,
 //! `inputs`, `exports`, `tuning` and `commands` look at stages beside each other, `cycle` at all.
 
-use std::cell::Cell;
-use std::collections::HashSet;
-use std::path::Path;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -14,6 +15,7 @@ use super::diagnostic::{Place, Problem, Sources};
 use super::draft::Draft;
 use super::gather::{self, EXAMPLE, Gathered};
 use super::inputs::Wiring;
+use super::listing::{self, ListingError};
 use super::matrix::{self, Groups};
 use super::node::{Data, Node};
 use super::variables::Variables;
@@ -31,6 +33,24 @@ pub(super) struct Checks<'a> {
     pub groups: &'a Groups,
     /// How many files lists may still hold, in all stages.
     pub room: Cell<usize>,
+    /// The files that patterns fit, since many stages may have the same.
+    patterns: RefCell<HashMap<String, Rc<Vec<PathBuf>>>>,
+}
+
+impl Checks<'_> {
+    /// Gives the files that a pattern fits.
+    ///
+    /// # Errors
+    ///
+    /// [`ListingError`] where it is no pattern, or a folder cannot be read.
+    pub fn fitting(&self, pattern: &str) -> Result<Rc<Vec<PathBuf>>, ListingError> {
+        if let Some(files) = self.patterns.borrow().get(pattern) {
+            return Ok(Rc::clone(files));
+        }
+        let files = Rc::new(listing::glob(self.root, pattern)?);
+        self.patterns.borrow_mut().insert(pattern.to_owned(), Rc::clone(&files));
+        Ok(files)
+    }
 }
 
 /// The most files that the lists of all stages may hold.
@@ -183,7 +203,14 @@ fn check_stages(
         (name, draft::read(entry, groups.combination(name), problems))
     });
     let drafts = drafts.collect();
-    let mut checks = Checks { root, sources, drafts, groups, room: Cell::new(LISTED) };
+    let mut checks = Checks {
+        root,
+        sources,
+        drafts,
+        groups,
+        room: Cell::new(LISTED),
+        patterns: RefCell::default(),
+    };
     tuning::give_outputs(&mut checks, problems);
     let mut wiring: IndexMap<&str, Wiring<'_>> = IndexMap::with_capacity(checks.drafts.len());
     for draft in checks.drafts.values() {

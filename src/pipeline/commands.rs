@@ -2,11 +2,11 @@
 //! and that it declares the files that it reads. What is wrong is found by the kind itself; here it
 //! gets its place.
 
+use super::Source;
 use super::check::Checks;
 use super::diagnostic::Problem;
 use super::draft::Draft;
 use super::inputs::Wiring;
-use super::{Source, listing};
 use crate::stage::Params;
 use crate::stage::command::Mention;
 
@@ -20,6 +20,9 @@ pub(super) fn check(
     let Some(Params::Command(params)) = &draft.params else { return };
     // The names as they are written, since an input with a mistake of its own is declared too.
     let inputs = draft.node.entry("inputs").map_or(&[][..], |entry| entry.value.entries());
+    // What a mistake hides may be a list with a table.
+    let hidden = inputs.iter().filter(|entry| !wiring.inputs.contains_key(&entry.key));
+    let hidden: Vec<String> = hidden.map(|entry| format!("{}.table", entry.key)).collect();
     let mut inputs: Vec<&str> = inputs.iter().map(|entry| entry.key.as_str()).collect();
     let mut several = Vec::new();
     for (name, input) in &wiring.inputs {
@@ -37,13 +40,16 @@ pub(super) fn check(
         let message = format!("{}: {}", draft.subject(), issue.message);
         Problem::new(draft.field_place("inputs"), message).maybe_help(issue.help)
     }));
+    inputs.extend(hidden.iter().map(String::as_str));
     let mentions = params.check_references(&inputs).into_iter();
     problems.extend(mentions.map(|mention| problem(draft, mention, checks)));
     let mentions = params.check_lists(&several).into_iter();
     problems.extend(mentions.map(|mention| problem(draft, mention, checks)));
     let declared = wiring.inputs.values().flat_map(|input| match &input.from {
         Source::File(path) | Source::Folder(path) => vec![path.clone()],
-        Source::Glob(pattern) => listing::glob(checks.root, pattern).unwrap_or_default(),
+        Source::Glob(pattern) => {
+            checks.fitting(pattern).map_or_else(|_| Vec::new(), |files| files.to_vec())
+        }
         Source::Output { .. } | Source::Table(_) => Vec::new(),
     });
     let declared: Vec<_> = declared.collect();

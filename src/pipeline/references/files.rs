@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{From, Reader, Wanted, conversion, within};
 use crate::pipeline::check::Checks;
 use crate::pipeline::diagnostic::Problem;
-use crate::pipeline::listing::{self, ListingError};
+use crate::pipeline::listing::ListingError;
 use crate::pipeline::{Input, Source};
 use crate::stage::StageKind;
 
@@ -114,7 +114,7 @@ fn pattern(
     if !path.is_absolute() && within(path).is_none() {
         return Err(wrong(OUTSIDE.0, OUTSIDE.1));
     }
-    match listing::glob(checks.root, wanted.text) {
+    match checks.fitting(wanted.text) {
         Ok(files) if files.is_empty() => Err(wrong(
             "fits no file",
             "paths start at the root; `*` leaves out names that begin with a dot",

@@ -120,5 +120,5 @@ pub fn none_matches(draft: &Draft<'_>, stage: &str, place: Place, checks: &Check
 /// Says that a stage that is on depends on one that is off.
 pub fn is_off(draft: &Draft<'_>, stage: &str, place: Place, verb: &str) -> Problem {
     let message = format!("{} {verb} `{stage}`, which its `when` leaves out", draft.subject());
-    Problem::new(place, message).help(format!("give {} the same `when`", draft.subject()))
+    Problem::new(place, message).help("give it the same `when`, or let both be on")
 }
