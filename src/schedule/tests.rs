@@ -127,7 +127,7 @@ struct World {
     outcomes: BTreeMap<TaskId, Outcome>,
     /// The studies whose trials are not all over, with how many there are.
     studies: BTreeMap<TaskId, usize>,
-    /// Tasks that were started while the run was open.
+    /// Whether nothing more may begin.
     closed: bool,
 }
 
@@ -265,7 +265,21 @@ impl World {
         }
         if let (Some(first), false) = (self.first(), self.closed) {
             assert!(!self.fits(first, self.free()), "what could start waits");
+            let left = self.left(first);
+            for other in self.queued.iter().filter(|other| self.may_start(**other)) {
+                assert!(!self.fits(*other, left), "what hinders nobody waits");
+            }
         }
+    }
+
+    /// What is left beside what is kept for the first of the queued tasks, if it does not fit.
+    fn left(&self, first: TaskId) -> [u64; 3] {
+        let free = self.free();
+        if self.fits(first, free) {
+            return free;
+        }
+        let least = self.least(first);
+        std::array::from_fn(|kind| free[kind].saturating_sub(least[kind]))
     }
 
     fn start(&mut self, task: TaskId, slots: usize) {
@@ -273,11 +287,7 @@ impl World {
         let (before, first) = (self.free(), self.first().unwrap());
         // Only what does not fit is overtaken: the first in what is free, others in what is left
         // beside what is kept for the first.
-        let mut left = before;
-        if !self.fits(first, before) {
-            let least = self.least(first);
-            left = std::array::from_fn(|kind| before[kind].saturating_sub(least[kind]));
-        }
+        let left = self.left(first);
         for other in self.queued.iter().filter(|other| self.may_start(**other)) {
             let is_overtaken = self.comes_before(*other, task);
             assert!(!is_overtaken || !self.fits(*other, left), "it was overtaken");
@@ -445,7 +455,7 @@ fn the_rules_hold_for_any_dag() {
 }
 
 #[test]
-#[ignore = "takes a minute; the form above checks a hundred cases"]
+#[ignore = "takes some seconds; the form above checks a hundred cases"]
 fn the_rules_hold_for_ten_thousand_dags() {
     check_cases(10_000);
 }
@@ -527,6 +537,18 @@ fn a_withdrawn_trial_ends_wherever_it_waits() {
     assert_eq!(trials.map(|trial| schedule.withdraw(trial)), [false, true, true, true]);
     schedule.recheck(trials[1]);
     schedule.finish(trials[0], Outcome::Cancelled);
+    assert!(schedule.is_over());
+}
+
+#[test]
+fn what_is_added_to_a_closed_run_ends_too() {
+    let mut schedule = Schedule::new(&machine(1), false);
+    let first = queued(&mut schedule, &[Demand::ONE.into()])[0];
+    assert_eq!(started(&mut schedule), [(first, 1)]);
+    assert_eq!(schedule.cancel(), []);
+    let late = schedule.add_trial(1, Demand::ONE);
+    assert_eq!(schedule.next_step(), None);
+    assert_eq!(schedule.finish(first, Outcome::Ran), [(late, Outcome::Cancelled)]);
     assert!(schedule.is_over());
 }
 
