@@ -1,11 +1,10 @@
 //! `runner run`: runs what changed, and what depends on it.
 
 use std::collections::HashSet;
-use std::num::NonZeroUsize;
 
 use clap::Args;
 
-use super::{Error, Exit, PipelineArguments, Session, cpus};
+use super::{CpuArguments, Error, Exit, PipelineArguments, Session};
 use crate::event::RunOutcome;
 use crate::executor::{self, ExecutorError, Means, Options, machine};
 use crate::pipeline::{self, Stage};
@@ -20,9 +19,9 @@ pub struct Run {
     /// The stages to bring up to date, with what they need; all unless given.
     #[arg(value_name = "STAGE")]
     pub stages: Vec<String>,
-    /// How many CPUs to use; all unless given.
-    #[arg(short, long, value_name = "N")]
-    pub jobs: Option<NonZeroUsize>,
+    /// The CPUs.
+    #[command(flatten)]
+    pub cpus: CpuArguments,
     /// How much memory the running stages may ask for together, such as `16GiB`; what the machine
     /// has unless given.
     #[arg(long, value_name = "SIZE", value_parser = memory)]
@@ -66,7 +65,7 @@ fn visible_gpus() -> Option<String> {
 /// Gives what the run may use at once.
 fn means(arguments: &Run) -> Means {
     Means {
-        jobs: arguments.jobs.map_or_else(cpus, NonZeroUsize::get),
+        jobs: arguments.cpus.count(),
         memory: arguments.memory.unwrap_or_else(machine::memory),
         gpus: match &arguments.gpus {
             Some(Gpus(ids)) => ids.clone(),
