@@ -542,6 +542,12 @@ fn mistakes_of_a_matrix_are_said_once() {
     inputs: { data: d.o }
     params: { time: { column: t }, split: { by: time, train: 0.7, validation: 0.15, test: 0.15 } }
   h: { kind: command, params: { run: [ls, \"${matrix.seed}\"] } }
+  i:
+    kind: command
+    matrix: { seed: [1, 2] }
+    inputs: { own: i }
+    needs: [i]
+    params: { run: \"cat ${inputs.own} ${inputs.own.table}\", outputs: { o: o.txt } }
 ";
     let project = Project::new().file("p.yaml", text);
     let stderr = mistakes(&project, &["check", "p.yaml"]);
@@ -581,7 +587,42 @@ const MATRIX_MISTAKES: &[&str] = &[
     "  help: give the stage the same `matrix`, or name one: `\"d[seed=1,rate=0.1].o\"`",
     "error: there is no variable `matrix.seed`",
     "  help: `matrix` is known only within a stage that has a `matrix`",
+    "error: stage `i[seed=1]` reads its own output `i`",
+    "  help: a stage reads outputs of others",
+    "error: stage `i[seed=1]` needs itself",
+    "  help: remove it",
 ];
+
+#[test]
+fn a_long_list_is_read_from_its_table() {
+    let text = |run: &str| {
+        format!(
+            "stages:
+  fit:
+    kind: command
+    matrix: {{ x: [{}] }}
+    params: {{ run: [touch, \"${{outputs.o}}\"], outputs: {{ o: o.txt }} }}
+  all:
+    kind: command
+    inputs: {{ fits: fit }}
+    params: {{ run: {run}, outputs: {{ o: o.txt }} }}
+",
+            (0..1200).map(|number| number.to_string()).collect::<Vec<_>>().join(", ")
+        )
+    };
+    let project =
+        Project::new().file("p.yaml", text("\"wc -l < ${inputs.fits.table} > ${outputs.o}\""));
+    project.run(&["run", "p.yaml"]).expect(0);
+    assert_eq!(project.read("artifacts/p/all/o.txt").trim(), "1201");
+    project.write("p.yaml", text("\"cat ${inputs.fits} > ${outputs.o}\""));
+    let output = project.run(&["run", "p.yaml", "--format", "plain"]).expect(1);
+    let said = output.stdout + &output.stderr;
+    assert!(said.contains("an argument is longer than 130000 bytes"), "{said}");
+    project
+        .write("p.yaml", text("[sh, -c, \"echo $# > $0\", \"${outputs.o}\", \"${inputs.fits}\"]"));
+    project.run(&["run", "p.yaml"]).expect(0);
+    assert_eq!(project.read("artifacts/p/all/o.txt"), "1200\n");
+}
 
 #[test]
 fn a_matrix_has_a_bound() {
