@@ -23,6 +23,7 @@ mod diagnostic;
 mod draft;
 mod exports;
 mod gather;
+mod groups;
 mod inputs;
 pub mod listing;
 mod matrix;
@@ -38,7 +39,7 @@ mod variables;
 mod walk;
 
 pub use diagnostic::{Diagnostic, Label, Look, Part, Place, Severity, Sources};
-pub use matrix::Selector;
+pub use groups::Selector;
 pub use reference::reference;
 
 /// A pipeline without mistakes, and what should be said of it all the same.

@@ -594,34 +594,26 @@ const MATRIX_MISTAKES: &[&str] = &[
 ];
 
 #[test]
-fn a_long_list_is_read_from_its_table() {
+fn a_list_too_long_for_an_argument_is_given_as_several() {
     let text = |run: &str| {
         format!(
-            "stages:
-  fit:
-    kind: command
-    matrix: {{ x: [{}] }}
-    params: {{ run: [touch, \"${{outputs.o}}\"], outputs: {{ o: o.txt }} }}
-  all:
-    kind: command
-    inputs: {{ fits: fit }}
-    params: {{ run: {run}, outputs: {{ o: o.txt }} }}
-",
-            (0..1200).map(|number| number.to_string()).collect::<Vec<_>>().join(", ")
+            "stages:\n  all:\n    kind: command\n    inputs: {{ x: {{ glob: \"d/*\" }} }}\n    \
+             params: {{ run: {run}, outputs: {{ o: o.txt }} }}\n"
         )
     };
-    let project =
-        Project::new().file("p.yaml", text("\"wc -l < ${inputs.fits.table} > ${outputs.o}\""));
-    project.run(&["run", "p.yaml"]).expect(0);
-    assert_eq!(project.read("artifacts/p/all/o.txt").trim(), "1201");
-    project.write("p.yaml", text("\"cat ${inputs.fits} > ${outputs.o}\""));
+    let mut project = Project::new();
+    for number in 0..700 {
+        project = project.file(&format!("d/{number:0200}"), "");
+    }
+    project.write("p.yaml", text("\"cat ${inputs.x} > ${outputs.o}\""));
     let output = project.run(&["run", "p.yaml", "--format", "plain"]).expect(1);
     let said = output.stdout + &output.stderr;
     assert!(said.contains("an argument is longer than 130000 bytes"), "{said}");
-    project
-        .write("p.yaml", text("[sh, -c, \"echo $# > $0\", \"${outputs.o}\", \"${inputs.fits}\"]"));
+    let list =
+        "[sh, -c, 'echo $# \"$RUNNER_INPUT_X\" > \"$0\"', \"${outputs.o}\", \"${inputs.x}\"]";
+    project.write("p.yaml", text(list));
     project.run(&["run", "p.yaml"]).expect(0);
-    assert_eq!(project.read("artifacts/p/all/o.txt"), "1200\n");
+    assert_eq!(project.read("artifacts/p/all/o.txt"), "700 \n");
 }
 
 #[test]

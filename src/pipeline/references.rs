@@ -7,7 +7,7 @@ use indexmap::{IndexMap, IndexSet};
 use super::check::Checks;
 use super::diagnostic::{Place, Problem, did_you_mean, listed};
 use super::draft::Draft;
-use super::matrix::Groups;
+use super::groups::Groups;
 use super::node::{Data, Entry, Node};
 use super::{Combination, Format, Input, Selector, Source};
 use crate::stage::{InputSpec, OutputSpec, StageKind};
