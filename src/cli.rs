@@ -15,7 +15,7 @@ use crate::freshness::{self, Freshness, UnreadableInput};
 use crate::history::History;
 use crate::pipeline::{self, Invalid, Look, Pipeline, Settings, Stage};
 use crate::plan::Plan;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 pub mod check;
 pub mod completions;
@@ -24,6 +24,7 @@ pub mod plan;
 pub mod predict;
 pub mod run;
 pub mod schema;
+pub mod store;
 pub mod terminal;
 pub mod trace;
 pub mod why;
@@ -70,6 +71,8 @@ pub enum Command {
     Check(check::Check),
     /// Draw the stages and what they read
     Graph(graph::Graph),
+    /// Verify the store, free room in it, or say what it holds
+    Store(self::store::Store),
     /// Print the JSON Schema of pipeline files, for editors
     Schema(schema::Schema),
     /// Print a completion script for a shell
@@ -220,6 +223,16 @@ impl Session<'_> {
         Ok(loaded.pipeline)
     }
 
+    /// Opens the store of the root.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] where it is of another version, [`Error::Internal`] where it cannot be read.
+    pub fn store(&self) -> Result<Store, Error> {
+        let opened = Store::open(&self.root.join(".runner"));
+        opened.map_err(|error| store_error(error, Error::internal))
+    }
+
     /// Says an error, and gives the exit code that it asks for.
     fn report(&mut self, error: &Error) -> Exit {
         let (text, exit) = match error {
@@ -262,9 +275,22 @@ fn judge<'p>(
     session: &Session<'_>,
 ) -> Result<Vec<(&'p Stage, Freshness)>, Error> {
     let plan = plan_of(pipeline, stages)?;
-    let store = Store::open(&session.root.join(".runner"));
+    let store = session.store()?;
     let history = History::look(&store.path("history.sqlite"));
     Ok(freshness::of_plan(&plan, &session.root, &store, &history)?)
+}
+
+/// Makes an error of the store's: a store of another version is for the user to mend, and all else
+/// is what `other` makes of it.
+fn store_error(error: StoreError, other: impl FnOnce(String) -> Error) -> Error {
+    let message = error.to_string();
+    match (&error, error.help()) {
+        (StoreError::Version { .. }, help) => {
+            Error::Usage { message, help: help.map(str::to_owned) }
+        }
+        (_, Some(help)) => other(format!("{message}\n  help: {help}")),
+        (_, None) => other(message),
+    }
 }
 
 fn said(message: &str, help: Option<&str>) -> String {
@@ -307,6 +333,7 @@ fn dispatch(arguments: &Arguments, session: &mut Session<'_>) -> Result<Exit, Er
         Command::Predict(arguments) => predict::run(arguments, session),
         Command::Check(arguments) => check::run(arguments, session),
         Command::Graph(arguments) => graph::run(arguments, session),
+        Command::Store(arguments) => store::run(arguments, session),
         Command::Schema(arguments) => schema::run(arguments, session),
         Command::Completions(arguments) => completions::run(arguments, session),
     }?;

@@ -154,6 +154,9 @@ fn judge(
     store: &Store,
     history: &History,
 ) -> Freshness {
+    if stage.options.runs_each_time {
+        return Freshness::Dirty(vec![DirtyReason::RunsEachTime]);
+    }
     match look_up(manifest, &stage.outputs, store) {
         Found::Fresh(entry) => Freshness::Fresh(entry),
         Found::Troubled(reasons) => Freshness::Dirty(reasons),
@@ -276,6 +279,9 @@ fn below_dirty(
 ) -> Freshness {
     let above = plan.needs(&stage.name).filter(|above| !fresh.contains(above.name.as_str()));
     let above = above.map(|above| DirtyReason::UpstreamDirty { stage: above.name.clone() });
+    if stage.options.runs_each_time {
+        return Freshness::Dirty([DirtyReason::RunsEachTime].into_iter().chain(above).collect());
+    }
     let manifest = manifest(plan.pipeline, stage, &InputDigests::new());
     let earlier = history.fingerprints(&plan.pipeline.name, &stage.name);
     let own = earlier

@@ -28,6 +28,7 @@ mod inputs;
 pub mod listing;
 mod matrix;
 mod node;
+mod options;
 mod reference;
 mod references;
 pub mod schema;
@@ -40,6 +41,9 @@ mod walk;
 
 pub use diagnostic::{Diagnostic, Label, Look, Part, Place, Severity, Sources};
 pub use groups::Selector;
+pub use options::{
+    Options, Resources, Retries, duration_text, parse_duration, parse_size, size_text,
+};
 pub use reference::reference;
 
 /// A pipeline without mistakes, and what should be said of it all the same.
@@ -328,15 +332,6 @@ pub struct Export {
     pub file: PathBuf,
     /// What the output is turned into, where its own format is not the one asked for.
     pub conversion: Option<Conversion>,
-}
-
-/// Options of execution.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Options {
-    /// What the stage is for.
-    pub description: Option<String>,
-    /// Labels of the user's.
-    pub tags: Vec<String>,
 }
 
 #[cfg(test)]

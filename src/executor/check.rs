@@ -77,8 +77,10 @@ impl Run<'_> {
         let stage = Arc::clone(&task.stage);
         let fingerprint = manifest.fingerprint();
         let forced = self.is_forced(&stage, fingerprint);
+        let must_run = self.must_run(&stage, fingerprint);
         let (reasons, entry) = match found {
             _ if forced => (vec![DirtyReason::Forced], None),
+            _ if must_run => (vec![DirtyReason::RunsEachTime], None),
             Found::Fresh(entry) => (Vec::new(), Some(entry)),
             Found::Troubled(reasons) => (reasons, None),
             Found::Absent => {

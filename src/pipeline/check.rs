@@ -21,7 +21,7 @@ use super::matrix;
 use super::node::{Data, Node};
 use super::variables::Variables;
 use super::{Invalid, Loaded, Pipeline, Settings, Severity, SourceFile, Stage};
-use super::{commands, cycle, defaults, draft, exports, inputs, set, tuning};
+use super::{commands, cycle, defaults, draft, exports, inputs, options, set, tuning};
 
 /// What the checks of stages share.
 pub(super) struct Checks<'a> {
@@ -223,6 +223,7 @@ fn check_stages(
     for draft in checks.drafts.values() {
         commands::check(draft, &wiring[draft.name], &checks, problems);
     }
+    options::check_secrets(&checks, problems);
     let mut exports = exports::check(&checks, problems);
     let mut made = IndexMap::with_capacity(checks.drafts.len());
     let mut off = Vec::new();

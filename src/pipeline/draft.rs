@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::check::{NAMES, is_name};
 use super::diagnostic::{Place, Problem, Sources, did_you_mean};
 use super::node::{Data, Entry, Node};
+use super::options;
 use super::schema::schemas;
 use super::variables::{Variables, scalar_text};
 use super::walk::Walk;
@@ -31,8 +32,23 @@ pub(super) struct Draft<'a> {
 }
 
 /// The fields of a stage.
-pub(super) const FIELDS: [&str; 9] =
-    ["kind", "description", "tags", "when", "matrix", "inputs", "needs", "params", "export"];
+pub(super) const FIELDS: [&str; 15] = [
+    "kind",
+    "description",
+    "tags",
+    "when",
+    "matrix",
+    "inputs",
+    "needs",
+    "params",
+    "export",
+    "timeout",
+    "retries",
+    "resources",
+    "priority",
+    "cache",
+    "secrets",
+];
 
 /// Reads a stage from its entry under `stages`.
 pub(super) fn read<'a>(
@@ -69,11 +85,9 @@ pub(super) fn read<'a>(
         let message = format!("{} has no field `{}`", draft.subject(), entry.key);
         problems.push(Problem::new(entry.place, message).help(field_help(&draft, &entry.key)));
     }
-    draft.options.description = text_field(node, "description", &draft.subject(), problems);
-    draft.options.tags =
-        words(&draft, "tags", problems).iter().map(|(word, _)| (*word).to_owned()).collect();
     draft.off = !when(&draft, problems);
     draft.kind = kind(&draft, problems);
+    draft.options = options::read(&draft, problems);
     if let Some(kind) = draft.kind {
         draft.params = params(&draft, kind, problems);
         draft.outputs = match &draft.params {
@@ -213,6 +227,9 @@ fn field_help(draft: &Draft<'_>, field: &str) -> String {
     let known = kind.is_some_and(|kind| schemas().of(kind)["properties"].get(field).is_some());
     if known {
         return format!("it is a param: write it under `params:`, as `params: {{ {field}: … }}`");
+    }
+    if field == "persist" {
+        return options::persist_help().to_owned();
     }
     did_you_mean(field, "fields", FIELDS)
 }

@@ -132,7 +132,7 @@ pub(super) const PIPELINE_FIELDS: [(&str, &str); 6] = [
 ];
 
 /// What each field of a stage is for.
-pub(super) const STAGE_FIELDS: [(&str, &str); 9] = [
+pub(super) const STAGE_FIELDS: [(&str, &str); 15] = [
     ("kind", "What the stage does."),
     ("description", "What the stage is for; never part of its result."),
     ("tags", "Labels of your own; never part of its result."),
@@ -156,6 +156,30 @@ pub(super) const STAGE_FIELDS: [(&str, &str); 9] = [
     (
         "export",
         "Outputs that are also written to `artifacts/<pipeline>/` under a name of your own, in the format that its ending says: tables as `.csv` or `.parquet`, trained models also as Keras's `.h5` or `.keras`.",
+    ),
+    (
+        "timeout",
+        "After how long it is given up, such as `90s`, `30m` or `1h30m`: a command and all that it started gets SIGTERM, then SIGKILL. Of a tune's base it holds for each trial, of a tune for its whole study. Never part of its result, as all fields below.",
+    ),
+    (
+        "retries",
+        "How often it is tried again after a failure: `3`, or `{ attempts: 3, backoff: 10s }`. The pause is 1 s unless given, and doubles each time, up to 10 minutes. A failure that would come again, such as a loss that is NaN, is not tried again.",
+    ),
+    (
+        "resources",
+        "How much of the machine it takes while it runs: `{ cpus: 2, memory: 4GiB, gpus: 1 }`. A kind of our own works on that many threads; a command sees the GPUs that it was given in `CUDA_VISIBLE_DEVICES`. Of a tune's base it holds for each trial.",
+    ),
+    (
+        "priority",
+        "Of the stages that could start, that with the highest number does; 0 unless given. Of equals, that from which the longest way leads to the end, by the durations of earlier runs.",
+    ),
+    (
+        "cache",
+        "`false` runs it each time; what reads its outputs runs only if they are other than before.",
+    ),
+    (
+        "secrets",
+        "Of a command: names of environment variables that it may read. Their values enter no fingerprint, log, event or history, and no other stage sees them.",
     ),
 ];
 
@@ -235,10 +259,54 @@ fn stage_schema(schemas: &Schemas) -> Value {
             "matrix" => matrix_schema(),
             "tags" | "needs" => json!({ "type": "array", "items": { "type": "string" } }),
             "export" => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
+            "timeout" => duration_schema(),
+            "retries" | "resources" | "priority" | "cache" => or_variable(&option_schema(field)),
+            "secrets" => json!({ "type": "array", "items": { "type": "string" } }),
             _ => json!({ "type": "object" }),
         }),
         "allOf": StageKind::ALL.map(|kind| kind_schema(kind, schemas)).to_vec(),
     })
+}
+
+fn duration_schema() -> Value {
+    json!({ "type": "string", "pattern": "^([0-9]+(d|h|m|s|ms))+$|\\$\\{[^}]+\\}" })
+}
+
+/// Describes the values of an option of execution.
+fn option_schema(field: &str) -> Value {
+    match field {
+        "retries" => json!({
+            "anyOf": [
+                { "type": "integer", "minimum": 0 },
+                {
+                    "type": "object",
+                    "additionalProperties": false,
+                    "properties": {
+                        "attempts": {
+                            "type": "integer",
+                            "minimum": 0,
+                            "description": "Attempts after the first.",
+                        },
+                        "backoff": {
+                            "type": "string",
+                            "description": "The pause before the second attempt, such as `10s`.",
+                        },
+                    },
+                },
+            ],
+        }),
+        "resources" => json!({
+            "type": "object",
+            "additionalProperties": false,
+            "properties": {
+                "cpus": { "type": "integer", "minimum": 1, "description": "CPUs." },
+                "memory": { "type": "string", "description": "A size, such as `4GiB`." },
+                "gpus": { "type": "integer", "minimum": 0, "description": "How many GPUs." },
+            },
+        }),
+        "priority" => json!({ "type": "integer" }),
+        _ => json!({ "type": "boolean" }),
+    }
 }
 
 fn matrix_schema() -> Value {

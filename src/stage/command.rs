@@ -63,6 +63,10 @@ pub enum Program {
     Arguments(#[schemars(length(min = 1))] Vec<String>),
 }
 
+/// The most bytes of variables that name outputs: the system starts no program with more than 2 MB
+/// of arguments and variables. Thousands of outputs are found in the folder that all lie in.
+const ROOM: usize = 512 * 1024;
+
 /// A process to start, described in full.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Launch {
@@ -186,9 +190,14 @@ impl Params {
                 variables.insert(variable("RUNNER_INPUT_", name), files);
             }
         }
-        for (name, file) in &self.outputs {
-            variables.insert(variable("RUNNER_OUTPUT_", name), paths.outputs.join(file).into());
+        let output = |(name, file): (&String, &String)| -> (String, OsString) {
+            (variable("RUNNER_OUTPUT_", name), paths.outputs.join(file).into())
+        };
+        let outputs: Vec<_> = self.outputs.iter().map(output).collect();
+        if outputs.iter().map(|(name, path)| name.len() + path.len()).sum::<usize>() <= ROOM {
+            variables.extend(outputs);
         }
+        variables.insert("RUNNER_OUTPUTS".to_owned(), paths.outputs.into());
         for (name, value) in &self.with {
             variables.insert(variable("RUNNER_PARAM_", name), bare(value).into());
         }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{InputFile, Job, readable, store_failure};
+use crate::executor::worker::{InputFile, Job, readable, store_failure};
 use crate::freshness::content;
 use crate::pipeline::{Source, Table};
 use crate::stage::{Failure, Stop};
