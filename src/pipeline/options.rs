@@ -271,11 +271,11 @@ fn is_variable(word: &str) -> bool {
 pub(super) fn check_secrets(checks: &Checks<'_>, problems: &mut Vec<Problem>) {
     let mut owners: HashMap<&str, &Draft<'_>> = HashMap::new();
     for draft in checks.drafts.values() {
-        for name in &draft.options.secrets {
-            owners.entry(name).or_insert(draft);
+        for secret in &draft.options.secrets {
+            owners.entry(secret).or_insert(draft);
         }
     }
-    for draft in checks.drafts.values() {
+    for draft in checks.drafts.values().filter(|_| !owners.is_empty()) {
         let Some(Params::Command(command)) = &draft.params else { continue };
         let inherited = command.env.iter().filter(|entry| !entry.contains('='));
         for name in inherited {
