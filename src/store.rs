@@ -343,6 +343,15 @@ impl Store {
             .flat_map(BTreeMap::into_values)
     }
 
+    /// Gives the pipelines that have run here, with the fingerprints of their stages as they were last.
+    pub fn pipelines(&self) -> Vec<(String, BTreeMap<String, Fingerprint>)> {
+        let read = |path: PathBuf| {
+            let name = path.file_name()?.to_str()?.to_owned();
+            Some((name, files::read_sealed(&path)?))
+        };
+        files::list(&self.path("roots")).into_iter().filter_map(read).collect()
+    }
+
     /// Reads every entry, one after another.
     fn entries(&self) -> impl Iterator<Item = Entry> {
         files::list(&self.path("entries"))

@@ -49,6 +49,7 @@ pub fn run(arguments: &Run, session: &mut Session<'_>) -> Result<Exit, Error> {
         jobs: arguments.jobs.map_or_else(cpus, NonZeroUsize::get),
         keep_going: arguments.keep_going,
         force: if arguments.force { forced.collect() } else { HashSet::new() },
+        sets: arguments.pipeline.sets.clone(),
     };
     let mut reporter = report::reporter(arguments.format, session.color);
     let outcome = executor::run(&plan, &session.root, &options, &mut |event| reporter.event(event))

@@ -343,7 +343,9 @@ impl Run<'_> {
             total: run.study.total(),
             seconds,
         };
-        self.say(&event);
+        let fingerprint = run.fingerprints.get(&number).copied();
+        self.history.record(&event, fingerprint, None);
+        (self.emit)(&event);
     }
 
     /// A trial that will not start: nothing is told, so that the study can go on another time.
