@@ -253,7 +253,7 @@ fn started(seconds: f64) -> String {
 }
 
 /// Gives the resolved params of an action; a tune's with those of its base below `base`.
-fn params(manifest: &Manifest) -> serde_json::Value {
+pub fn params(manifest: &Manifest) -> serde_json::Value {
     let mut params = manifest.params.clone();
     if let (Some(base), Some(fields)) = (&manifest.base, params.as_object_mut()) {
         fields.insert("base".to_owned(), base.params.clone());

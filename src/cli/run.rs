@@ -8,7 +8,7 @@ use clap::Args;
 use super::{Error, Exit, PipelineArguments, Session, cpus};
 use crate::event::RunOutcome;
 use crate::executor::{self, Options};
-use crate::pipeline::Stage;
+use crate::pipeline::{Pipeline, Stage};
 use crate::report::{self, Format};
 
 /// The arguments of `runner run`.
@@ -41,14 +41,28 @@ pub struct Run {
 /// Every mistake of the file, and what the executor cannot go on from.
 pub fn run(arguments: &Run, session: &mut Session<'_>) -> Result<Exit, Error> {
     let pipeline = session.load(&arguments.pipeline)?;
-    let plan = super::plan_of(&pipeline, &arguments.stages)?;
+    execute(&pipeline, arguments, arguments.force, session)
+}
+
+/// Runs a pipeline that was read, with `force` or without.
+///
+/// # Errors
+///
+/// A stage that is not there, and what the executor cannot go on from.
+pub(super) fn execute(
+    pipeline: &Pipeline,
+    arguments: &Run,
+    force: bool,
+    session: &Session<'_>,
+) -> Result<Exit, Error> {
+    let plan = super::plan_of(pipeline, &arguments.stages)?;
     let named =
         |stage: &&&Stage| arguments.stages.is_empty() || arguments.stages.contains(&stage.name);
     let forced = plan.order.iter().filter(named).map(|stage| stage.name.clone());
     let options = Options {
         jobs: arguments.jobs.map_or_else(cpus, NonZeroUsize::get),
         keep_going: arguments.keep_going,
-        force: if arguments.force { forced.collect() } else { HashSet::new() },
+        force: if force { forced.collect() } else { HashSet::new() },
         sets: arguments.pipeline.sets.clone(),
     };
     let mut reporter = report::reporter(arguments.format, session.color);

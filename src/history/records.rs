@@ -318,6 +318,24 @@ impl Records {
         Ok(found.into_iter().flatten().next())
     }
 
+    /// Gives how long each trial of a tune stage took at its longest, by fingerprint: a cached one took
+    /// no time.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`] where the file cannot be read.
+    pub fn trial_seconds(
+        &self,
+        pipeline: &str,
+        stage: &str,
+    ) -> Result<BTreeMap<String, f64>, Unreadable> {
+        let sql = "SELECT fingerprint, max(seconds) FROM trials
+                   WHERE pipeline = ?1 AND stage = ?2 AND fingerprint IS NOT NULL
+                   GROUP BY fingerprint";
+        let rows = self.all(sql, &[&pipeline, &stage], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.into_iter().collect())
+    }
+
     fn all<T>(
         &self,
         sql: &str,
