@@ -43,6 +43,8 @@ pub struct History {
     /// Opened at the first look.
     reader: RefCell<Option<Connection>>,
     writer: Option<(mpsc::Sender<Write>, JoinHandle<()>)>,
+    /// What the writer has to say of the file.
+    trouble: Option<mpsc::Receiver<Option<String>>>,
 }
 
 /// What is known of a run as it begins.
@@ -62,15 +64,17 @@ impl History {
     /// Opens the history for a run that will write to it.
     pub fn open(path: &Path) -> History {
         let (sender, receiver) = mpsc::channel();
+        let (tell, trouble) = mpsc::channel();
         let file = path.to_owned();
         let thread = thread::Builder::new()
             .name("history".to_owned())
-            .spawn(move || writer::write_all(&file, &receiver));
+            .spawn(move || writer::write_all(&file, &receiver, &tell));
         if let Err(error) = &thread {
             tracing::warn!("cannot start the thread that writes the history: {error}");
         }
         let mut history = History::look(path);
         history.writer = thread.ok().map(|thread| (sender, thread));
+        history.trouble = Some(trouble);
         history
     }
 
@@ -81,7 +85,14 @@ impl History {
             pipeline: String::new(),
             reader: RefCell::default(),
             writer: None,
+            trouble: None,
         }
+    }
+
+    /// Says, once, what a person should know of the file of a run: that it was damaged, or that it
+    /// cannot be written. Waits until that is known, as the end of a run does in any case.
+    pub fn trouble(&mut self) -> Option<String> {
+        self.trouble.take()?.recv().ok().flatten()
     }
 
     /// Begins a run; later events belong to it.

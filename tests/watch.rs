@@ -22,7 +22,7 @@ stages:
   last:
     kind: command
     inputs: { text: copy.text }
-    params: { run: "cat ${inputs.text} > ${outputs.text}", outputs: { text: t.txt } }
+    params: { run: "cat < ${inputs.text} > ${outputs.text}", outputs: { text: t.txt } }
 "#;
 
 /// How long nothing must happen to be called quiet.

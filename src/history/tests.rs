@@ -144,6 +144,8 @@ fn a_file_of_a_later_version_is_left_alone() {
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let before = fs::read(&path).unwrap();
     run_of(&path, &[("train", Outcome::Ran, fingerprint("a"))]);
+    let said = History::open(&path).trouble().unwrap();
+    assert!(said.contains("newer version of runner"), "{said}");
     assert_eq!(fs::read(&path).unwrap(), before);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     let error = Records::open(&path).unwrap_err();

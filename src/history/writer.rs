@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
 use rusqlite::types::Value;
@@ -51,13 +51,13 @@ struct Place {
 }
 
 /// Writes all that comes, until nobody can send any more.
-pub fn write_all(path: &Path, writes: &Receiver<Write>) {
-    let mut connection = open(path)
-        .inspect_err(|error| {
-            let path = path.display();
-            tracing::warn!("nothing is written to the history `{path}`: {error}");
-        })
-        .ok();
+///
+/// Says first of all what a person should know of the file, if anything.
+pub fn write_all(path: &Path, writes: &Receiver<Write>, trouble: &Sender<Option<String>>) {
+    let (opened, said) = open(path);
+    // Whoever has gone does not want to know.
+    let _ = trouble.send(said);
+    let mut connection = opened.ok();
     let mut place = Place::default();
     let mut kept: Vec<Write> = Vec::new();
     while let Ok(first) = writes.recv() {
@@ -134,22 +134,26 @@ fn write_one(
     Ok(())
 }
 
-/// Opens the history; a file that is none is set aside.
-fn open(path: &Path) -> Result<Connection, SchemaError> {
+/// Opens the history, and says what a person should know; a file that is none is set aside.
+fn open(path: &Path) -> (Result<Connection, SchemaError>, Option<String>) {
     let damaged = [Some(ErrorCode::NotADatabase), Some(ErrorCode::DatabaseCorrupt)];
+    let shown = path.display();
     match connect(path) {
         // Anything else, such as a lock, a full disk or a missing right, passes: the file is sound.
         Err(SchemaError::Sqlite(error)) if damaged.contains(&error.sqlite_error_code()) => {
             let aside = set_aside(path);
-            tracing::warn!(
-                "the history `{}` is damaged ({error}): it is now `{}`, and a new one begins; \
-                 results are files of the store and are all there",
-                path.display(),
-                aside.display()
+            let aside = aside.display();
+            let message = format!(
+                "the history `{shown}` is damaged ({error}): it is now `{aside}`, and a new one \
+                 begins; results are files of the store, and none is touched"
             );
-            connect(path)
+            (connect(path), Some(message))
         }
-        other => other,
+        Err(error) => {
+            let message = format!("nothing is written to the history `{shown}`: {error}");
+            (Err(error), Some(message))
+        }
+        Ok(connection) => (Ok(connection), None),
     }
 }
 
