@@ -39,10 +39,11 @@ impl Run<'_> {
                     Some(started @ None) => *started = Some(Instant::now()),
                     _ => return,
                 }
+                let point = trial.work.as_ref().map(|work| work.point.clone());
                 Event::TrialStarted {
                     stage: trial.stage.name.clone(),
                     number: trial.number,
-                    params: trial.point.clone(),
+                    params: point.unwrap_or_default(),
                 }
             }
         };
