@@ -13,9 +13,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::freshness::{self, Freshness, UnreadableInput};
 use crate::history::History;
-use crate::pipeline::{self, Invalid, Look, Pipeline, Stage};
+use crate::pipeline::{self, Invalid, Look, Pipeline, Settings, Stage};
 use crate::plan::Plan;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 pub mod check;
 pub mod completions;
@@ -29,6 +29,7 @@ pub mod run;
 pub mod runs;
 pub mod schema;
 pub mod show;
+pub mod store;
 pub mod terminal;
 pub mod trace;
 pub mod trials;
@@ -89,10 +90,28 @@ pub enum Command {
     Check(check::Check),
     /// Draw the stages and what they read
     Graph(graph::Graph),
+    /// Verify the store, free room in it, or say what it holds
+    Store(self::store::Store),
     /// Print the JSON Schema of pipeline files, for editors
     Schema(schema::Schema),
     /// Print a completion script for a shell
     Completions(completions::Completions),
+}
+
+/// How many CPUs to use.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct CpuArguments {
+    /// How many CPUs to use, at most 1024; all unless given.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+}
+
+impl CpuArguments {
+    /// Gives the number that was given, else that of the CPUs that this process may use.
+    fn count(self) -> usize {
+        let all = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        self.jobs.map_or_else(all, usize::from)
+    }
 }
 
 /// A pipeline file and the values that the command line sets in it.
@@ -104,6 +123,9 @@ pub struct PipelineArguments {
     /// Set a variable (`rows=1000`) or a param (`train.params.epochs=5`); may be repeated.
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub sets: Vec<String>,
+    /// Take variables from this YAML file too; may be repeated, and the last wins.
+    #[arg(long, value_name = "FILE")]
+    pub vars: Vec<PathBuf>,
 }
 
 /// How a run of the program ends.
@@ -212,11 +234,22 @@ impl Session<'_> {
     ///
     /// Every mistake of the file, for the caller to hand up.
     pub fn load(&mut self, arguments: &PipelineArguments) -> Result<Pipeline, Error> {
-        let loaded = pipeline::load(&arguments.file, &self.root, &arguments.sets)?;
+        let settings = Settings { sets: arguments.sets.clone(), vars: arguments.vars.clone() };
+        let loaded = pipeline::load(&arguments.file, &self.root, &settings)?;
         for warning in &loaded.warnings {
             self.err.write_all(warning.render(self.err_look).as_bytes())?;
         }
         Ok(loaded.pipeline)
+    }
+
+    /// Opens the store of the root.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] where it is of another version, [`Error::Internal`] where it cannot be read.
+    pub fn store(&self) -> Result<Store, Error> {
+        let opened = Store::open(&self.root.join(".runner"));
+        opened.map_err(|error| store_error(error, Error::internal))
     }
 
     /// Says an error, and gives the exit code that it asks for.
@@ -261,19 +294,27 @@ fn judge<'p>(
     session: &Session<'_>,
 ) -> Result<Vec<(&'p Stage, Freshness)>, Error> {
     let plan = plan_of(pipeline, stages)?;
-    let store = Store::open(&session.root.join(".runner"));
+    let store = session.store()?;
     let history = History::look(&store.path("history.sqlite"));
     Ok(freshness::of_plan(&plan, &session.root, &store, &history)?)
+}
+
+/// Makes an error of the store's: a store of another version is for the user to mend, and all else
+/// is what `other` makes of it.
+fn store_error(error: StoreError, other: impl FnOnce(String) -> Error) -> Error {
+    let message = error.to_string();
+    match (&error, error.help()) {
+        (StoreError::Version { .. }, help) => {
+            Error::Usage { message, help: help.map(str::to_owned) }
+        }
+        (_, Some(help)) => other(format!("{message}\n  help: {help}")),
+        (_, None) => other(message),
+    }
 }
 
 fn said(message: &str, help: Option<&str>) -> String {
     let help = help.map(|help| format!("  help: {help}\n"));
     format!("error: {message}\n{}", help.unwrap_or_default())
-}
-
-/// Gives the CPUs that this process may use.
-fn cpus() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 /// Parses the arguments, does what they ask, and says what went wrong.
@@ -317,6 +358,7 @@ fn dispatch(arguments: &Arguments, session: &mut Session<'_>) -> Result<Exit, Er
         Command::Predict(arguments) => predict::run(arguments, session),
         Command::Check(arguments) => check::run(arguments, session),
         Command::Graph(arguments) => graph::run(arguments, session),
+        Command::Store(arguments) => store::run(arguments, session),
         Command::Schema(arguments) => schema::run(arguments, session),
         Command::Completions(arguments) => completions::run(arguments, session),
     }?;

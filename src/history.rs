@@ -20,10 +20,12 @@ use rusqlite::{Connection, OpenFlags};
 use crate::event::Event;
 use crate::fingerprint::{Fingerprint, Manifest};
 
+mod durations;
 pub mod estimate;
 mod rebuild;
 pub mod records;
 mod schema;
+mod seconds;
 mod writer;
 
 use writer::Write;

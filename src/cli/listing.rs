@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{Error, Session};
 use crate::history::records::{Records, RunRecord, Unreadable};
+use crate::pipeline::{Pipeline, Stage};
 use crate::report::table::Table;
 
 /// How a listing is written.
@@ -71,6 +72,26 @@ impl fmt::Display for RunName {
 /// Where there is one that cannot be read.
 pub fn open(session: &Session<'_>) -> Result<Option<Records>, Error> {
     Ok(Records::open(&session.root.join(".runner/history.sqlite"))?)
+}
+
+/// Finds the one stage that the command line names.
+///
+/// # Errors
+///
+/// [`Error::Usage`] where there is none, or where the name means several combinations of a matrix.
+pub fn one_stage<'p>(pipeline: &'p Pipeline, name: &str) -> Result<&'p Stage, Error> {
+    super::plan_of(pipeline, &[name.to_owned()])?;
+    match pipeline.select(name).as_slice() {
+        [only] => Ok(only),
+        several => {
+            let names: Vec<String> =
+                several.iter().take(5).map(|stage| format!("`{}`", stage.name)).collect();
+            Err(Error::usage(
+                format!("`{name}` means {} stages", several.len()),
+                format!("name one of them, such as {}", names.join(", ")),
+            ))
+        }
+    }
 }
 
 /// Says that nothing has run yet, for people.

@@ -18,7 +18,6 @@ use crate::history::records::{RUNNING, Records, StageRecord};
 use crate::pipeline::{Pipeline, Stage};
 use crate::report::table::{Cell, Table};
 use crate::stage::{Params, StageKind};
-use crate::store::Store;
 
 /// How often a log that is followed is looked at.
 const POLL: Duration = Duration::from_millis(100);
@@ -54,19 +53,18 @@ pub struct Logs {
 /// Every mistake of the file, a stage or run that is not there, a history that cannot be read.
 pub fn run(arguments: &Logs, session: &mut Session<'_>) -> Result<Exit, Error> {
     let pipeline = session.load(&arguments.pipeline)?;
-    super::plan_of(&pipeline, std::slice::from_ref(&arguments.stage))?;
-    let stage = &pipeline.stages[&arguments.stage];
+    let stage = listing::one_stage(&pipeline, &arguments.stage)?;
     if let Some(why) = without_log(&pipeline, stage, arguments.trial) {
         writeln!(session.err, "{why}")?;
         return Ok(Exit::Done);
     }
     let records = listing::open(session)?;
-    let Some(attempt) = attempt(arguments, &pipeline, records.as_ref())? else {
+    let Some(attempt) = attempt(arguments, &pipeline, &stage.name, records.as_ref())? else {
         let of_run = arguments.run.map(|run| format!(" in run `{run}`")).unwrap_or_default();
         writeln!(session.err, "`{}` has not run yet{of_run}: it has no log", stage.name)?;
         return Ok(Exit::Done);
     };
-    let store = Store::open(&session.root.join(".runner"));
+    let store = session.store()?;
     let log = store.log_path(attempt.fingerprint);
     if arguments.follow {
         let ended = || has_ended(records.as_ref(), &pipeline.name, &attempt);
@@ -116,9 +114,10 @@ struct Attempt {
 fn attempt(
     arguments: &Logs,
     pipeline: &Pipeline,
+    stage: &str,
     records: Option<&Records>,
 ) -> Result<Option<Attempt>, Error> {
-    let (name, stage) = (&pipeline.name, &arguments.stage);
+    let name = &pipeline.name;
     let of_run = match arguments.run {
         Some(run) => Some(listing::find(records, Some(name), run)?.id),
         None => None,
@@ -140,7 +139,7 @@ fn attempt(
     match trials.iter().rev().find(|trial| trial.number == number) {
         Some(trial) => Ok(trial.fingerprint.map(|fingerprint| Attempt {
             run,
-            stage: stage.clone(),
+            stage: stage.to_owned(),
             fingerprint,
         })),
         None => Err(Error::usage(

@@ -47,7 +47,7 @@ pub fn run(arguments: &Metrics, session: &mut Session<'_>) -> Result<Exit, Error
     let stages: Vec<String> = match &arguments.stage {
         Some(stage) => {
             super::plan_of(&pipeline, std::slice::from_ref(stage))?;
-            vec![stage.clone()]
+            pipeline.select(stage).into_iter().map(|stage| stage.name.clone()).collect()
         }
         None => pipeline.stages.keys().cloned().collect(),
     };
@@ -59,7 +59,7 @@ pub fn run(arguments: &Metrics, session: &mut Session<'_>) -> Result<Exit, Error
         let records = records.expect("runs were found in the history");
         return diff(arguments, &records, &stages, [&old, &new], session);
     }
-    let store = Store::open(&session.root.join(".runner"));
+    let store = session.store()?;
     let mut results = Vec::new();
     for stage in &stages {
         let Some(records) = &records else { break };
@@ -231,7 +231,7 @@ fn diff(
     [old, new]: [&RunRecord; 2],
     session: &mut Session<'_>,
 ) -> Result<Exit, Error> {
-    let store = Store::open(&session.root.join(".runner"));
+    let store = session.store()?;
     let (before, after) = (records.stages(old.id)?, records.stages(new.id)?);
     let mut table = Table::new(["stage", "what", "name", "old", "new", "change"]);
     for stage in stages {

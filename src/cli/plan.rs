@@ -1,14 +1,13 @@
 //! `runner plan`: what would run, what is cached, why, and about how long it takes; writes nothing.
 
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Error, Exit, PipelineArguments, Session, cpus};
+use super::{CpuArguments, Error, Exit, PipelineArguments, Session};
 use crate::fingerprint::DirtyReason;
 use crate::freshness::Freshness;
 use crate::history::History;
@@ -29,9 +28,9 @@ pub struct Plan {
     /// The stages to look at, with what they need; all unless given.
     #[arg(value_name = "STAGE")]
     pub stages: Vec<String>,
-    /// For how many CPUs to foretell the time; all unless given.
-    #[arg(short, long, value_name = "N")]
-    pub jobs: Option<NonZeroUsize>,
+    /// The CPUs for which to foretell the time.
+    #[command(flatten)]
+    pub cpus: CpuArguments,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -72,7 +71,7 @@ struct Expected {
 pub fn run(arguments: &Plan, session: &mut Session<'_>) -> Result<Exit, Error> {
     let pipeline = session.load(&arguments.pipeline)?;
     let judged = super::judge(&pipeline, &arguments.stages, session)?;
-    let slots = arguments.jobs.map_or_else(cpus, NonZeroUsize::get);
+    let slots = arguments.cpus.count();
     let history = History::look(&session.root.join(".runner/history.sqlite"));
     let forecast = |stage: &Stage| Forecast::of(stage, &pipeline, &history, slots);
     let rows: Vec<Row> =

@@ -32,7 +32,7 @@ pub struct Runs {
 pub fn run(arguments: &Runs, session: &mut Session<'_>) -> Result<Exit, Error> {
     let pipeline = match &arguments.file {
         Some(file) => {
-            let file = PipelineArguments { file: file.clone(), sets: Vec::new() };
+            let file = PipelineArguments { file: file.clone(), sets: Vec::new(), vars: Vec::new() };
             Some(session.load(&file)?.name)
         }
         None => None,

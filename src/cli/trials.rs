@@ -48,14 +48,14 @@ pub struct Trials {
 /// what cannot be read.
 pub fn run(arguments: &Trials, session: &mut Session<'_>) -> Result<Exit, Error> {
     let pipeline = session.load(&arguments.pipeline)?;
-    super::plan_of(&pipeline, std::slice::from_ref(&arguments.stage))?;
-    let Params::Tune(params) = &pipeline.stages[&arguments.stage].params else {
-        return Err(no_tune(&arguments.stage, &pipeline));
+    let stage = listing::one_stage(&pipeline, &arguments.stage)?;
+    let Params::Tune(params) = &stage.params else {
+        return Err(no_tune(&stage.name, &pipeline));
     };
     let records = listing::open(session)?;
-    let store = Store::open(&session.root.join(".runner"));
+    let store = session.store()?;
     let study = match &records {
-        Some(records) => study(records, &store, &pipeline.name, &arguments.stage)?,
+        Some(records) => study(records, &store, &pipeline.name, &stage.name)?,
         None => None,
     };
     let Some(mut study) = study else {

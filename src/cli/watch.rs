@@ -168,16 +168,35 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
+/// Gives the folder below which all lies that a pattern may fit: its parts before the first that is
+/// no plain name.
+fn base_of(pattern: &str) -> PathBuf {
+    let path = Path::new(pattern);
+    let is_plain = |part: &std::path::Component<'_>| {
+        !part.as_os_str().to_string_lossy().contains(['*', '?', '[', '{'])
+    };
+    let plain: PathBuf = path.components().take_while(is_plain).collect();
+    if plain == path { plain.parent().unwrap_or(&plain).to_owned() } else { plain }
+}
+
 /// Gives the paths that a pipeline depends on: its own file, and the files that its stages read.
 fn paths_of(pipeline: &Pipeline, root: &Path) -> Paths {
     let mut paths = Paths::default();
-    paths.files.insert(absolute(&pipeline.source.path));
+    // Beside files, the words of the command line are sources too.
+    let files = pipeline.sources.iter().map(|source| absolute(&source.path));
+    paths.files.extend(files.filter(|file| file.is_file()));
     for input in pipeline.stages.values().flat_map(|stage| stage.inputs.values()) {
         match &input.from {
             Source::File(file) => {
                 paths.files.insert(absolute(&root.join(file)));
             }
-            Source::Output { .. } => {}
+            Source::Folder(folder) => {
+                paths.trees.insert(absolute(&root.join(folder)));
+            }
+            Source::Glob(pattern) => {
+                paths.trees.insert(absolute(&root.join(base_of(pattern))));
+            }
+            Source::Output { .. } | Source::Table(_) => {}
         }
     }
     paths
@@ -186,6 +205,13 @@ fn paths_of(pipeline: &Pipeline, root: &Path) -> Paths {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pattern_is_watched_by_its_folder() {
+        assert_eq!(base_of("data/*/x?.csv"), Path::new("data"));
+        assert_eq!(base_of("*.csv"), Path::new(""));
+        assert_eq!(base_of("data/a.csv"), Path::new("data"));
+    }
 
     #[test]
     fn a_time_has_a_unit() {

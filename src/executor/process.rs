@@ -5,7 +5,7 @@
 //! program starts in its group outlives the call, however the call ends.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::future;
 use std::io;
 use std::ops::ControlFlow;
@@ -20,11 +20,17 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::time::{self, MissedTickBehavior};
 
+use super::limits::Clock;
+use super::secrets::Secrets;
 use crate::stage::command::Launch;
 use crate::stage::{Failure, OutputSpec, Progress, Stop};
+use crate::store::files;
 
 mod log;
+mod logging;
 mod metrics;
+
+use logging::Logging;
 
 pub use metrics::read_metrics;
 
@@ -49,35 +55,58 @@ pub enum Cancel {
     Kill,
 }
 
-/// Runs a program to its end, its output in `log`, its intermediate metrics told to `progress`.
+/// What holds for a program beside what describes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// The file for what it says.
+    pub log: &'a Path,
+    /// For how long it may run.
+    pub clock: Clock,
+    /// The environment variables that it does not inherit.
+    pub hidden: &'a [String],
+    /// The values that are masked in the log and refused among the metrics.
+    pub secrets: &'a Secrets,
+}
+
+/// Runs a program to its end, its output in the log, its intermediate metrics told to `progress`.
 ///
 /// Call it on a thread that lives as long as the program may: on Linux the program is killed with
 /// the thread that started it, so that a killed `runner` leaves no program behind.
 ///
 /// # Errors
 ///
-/// [`Stop::Failed`] where the program cannot be started or does not end with exit code 0,
-/// [`Stop::Cancelled`] where `cancel` rose, and what `progress` answered to a step.
+/// [`Stop::Failed`] where the program cannot be started, runs too long or does not end with exit
+/// code 0, [`Stop::Cancelled`] where `cancel` rose, and what `progress` answered to a step.
 pub async fn run(
     launch: &Launch,
-    log: &Path,
+    terms: &Terms<'_>,
     progress: &dyn Progress,
     mut cancel: watch::Receiver<Cancel>,
 ) -> Result<(), Stop> {
-    let mut tail = metrics::Tail::create(&launch.metrics).map_err(|error| {
+    let log = terms.log;
+    let mut tail = metrics::Tail::create(&launch.metrics, terms.secrets).map_err(|error| {
         let path = launch.metrics.display();
         Failure::new(format!("cannot create the metrics file `{path}`: {error}"))
     })?;
-    let mut child = spawn(launch, log)?;
+    let (mut child, logging) = spawn(launch, terms)?;
     let group = Group::of(&child);
-    let status = match attend(&mut child, &mut tail, progress, &mut cancel).await {
+    let attended = tokio::select! {
+        attended = attend(&mut child, &mut tail, progress, &mut cancel) => attended,
+        stop = terms.clock.ring() => Err(stop),
+    };
+    let status = match attended {
         Ok(status) => status,
         Err(stop) => {
             end(&mut child, group, &mut cancel).await;
-            return Err(stop);
+            logging.end().await;
+            return Err(match stop {
+                Stop::Failed(failure) => with_log(failure, log).into(),
+                other => other,
+            });
         }
     };
     group.kill().await;
+    logging.end().await;
     let status = status.map_err(|error| Failure::new(format!("cannot wait: {error}")))?;
     if let ControlFlow::Break(stop) = tail.finish(progress) {
         return Err(stop);
@@ -171,26 +200,21 @@ async fn reached(cancel: &mut watch::Receiver<Cancel>, level: Cancel) {
     }
 }
 
-fn spawn(launch: &Launch, log: &Path) -> Result<Child, Failure> {
-    let (stdout, stderr) = open_log(log).map_err(|error| {
+fn spawn(launch: &Launch, terms: &Terms<'_>) -> Result<(Child, Logging), Failure> {
+    let log = terms.log;
+    let (streams, logging) = Logging::begin(log, terms.secrets).map_err(|error| {
         Failure::new(format!("cannot create the log `{}`: {error}", log.display()))
     })?;
     let mut command = Command::new(&launch.program);
+    for name in terms.hidden {
+        command.env_remove(name);
+    }
     command.args(&launch.arguments).envs(&launch.env).current_dir(&launch.dir);
-    command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+    command.stdin(Stdio::null()).stdout(streams.0).stderr(streams.1);
     command.process_group(0);
     die_with_parent(&mut command);
-    command.spawn().map_err(|error| spawn_failure(launch, &error))
-}
-
-/// Opens the log twice over one open file: what comes first stands first, be it output or error.
-fn open_log(log: &Path) -> io::Result<(File, File)> {
-    if let Some(folder) = log.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    File::create(log)?;
-    let file = File::options().append(true).open(log)?;
-    Ok((file.try_clone()?, file))
+    let child = command.spawn().map_err(|error| spawn_failure(launch, &error))?;
+    Ok((child, logging))
 }
 
 /// Has the kernel kill the program when the thread that starts it dies, as nothing else can where
@@ -281,6 +305,10 @@ fn failure(launch: &Launch, status: ExitStatus, log: &Path) -> Failure {
 pub fn with_log(mut failure: Failure, log: &Path) -> Failure {
     failure.log_tail = log::last_lines(log);
     failure.log = Some(log.to_owned());
+    // The program could not even write why it failed.
+    if failure.log_tail.is_empty() && failure.help.is_none() && files::is_full(log) {
+        failure.help = Some("the disk is full: make room, perhaps by `runner store gc`".to_owned());
+    }
     failure
 }
 

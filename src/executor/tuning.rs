@@ -13,7 +13,7 @@ use super::study_outputs::keep_best;
 use super::tell::shown;
 use super::trial::{Trial, TrialCheck, Work};
 use super::worker::{End, Keep};
-use super::{Run, Task};
+use super::{Run, Task, means};
 use crate::event::{Event, Outcome, TrialOutcome};
 use crate::fingerprint::{Fingerprint, Manifest};
 use crate::freshness;
@@ -84,7 +84,7 @@ impl Run<'_> {
 
     /// Asks for as many trials as the study gives now, and ends it where there are no more.
     pub(super) fn pump(&mut self, id: TaskId) {
-        while !self.schedule.is_closed() {
+        while !self.schedule.is_closed() && !self.is_overdue(id) {
             let Some(run) = self.studies.get_mut(&id) else { return };
             let Some((number, point)) = run.study.ask() else { break };
             match tune::trial_params(&run.base.params, &point) {
@@ -95,7 +95,7 @@ impl Run<'_> {
                 }
             }
         }
-        if self.schedule.is_closed() {
+        if self.schedule.is_closed() || self.is_overdue(id) {
             return self.close_studies();
         }
         let Some(run) = self.studies.get(&id) else { return };
@@ -152,7 +152,8 @@ impl Run<'_> {
             run.fingerprints.insert(number, fingerprint);
         }
         run.open += 1;
-        self.schedule.add_trial(params.work());
+        let request = means::trial_request(&run.base, &run.stage, self.schedule.way(tune));
+        self.schedule.add_trial(params.work(), request);
         let work = Work {
             point,
             params,

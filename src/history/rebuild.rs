@@ -23,7 +23,8 @@ pub fn rebuild(connection: &mut Connection, folder: &Path) -> rusqlite::Result<(
     if !folder.join("roots").is_dir() {
         return Ok(());
     }
-    let store = Store::open(folder);
+    // A store that cannot be read gives nothing, and whoever needs it says why.
+    let Ok(store) = Store::open(folder) else { return Ok(()) };
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let runs: i64 = transaction.query_row("SELECT count(*) FROM runs", [], |row| row.get(0))?;
     if runs > 0 {

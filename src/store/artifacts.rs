@@ -141,6 +141,7 @@ impl Store {
         }
         written.map_err(StoreError::io("copy from the store to", path))?;
         self.stats().record_own(path, digest);
+        self.wrote();
         Ok(())
     }
 
