@@ -7,7 +7,7 @@ use clap::Args;
 use super::{CpuArguments, Error, Exit, PipelineArguments, Session};
 use crate::event::RunOutcome;
 use crate::executor::{self, ExecutorError, Means, Options, machine};
-use crate::pipeline::{self, Stage};
+use crate::pipeline::{self, Pipeline, Stage};
 use crate::report::{self, Format};
 
 /// The arguments of `runner run`.
@@ -81,7 +81,21 @@ fn means(arguments: &Run) -> Means {
 /// Every mistake of the file, and what the executor cannot go on from.
 pub fn run(arguments: &Run, session: &mut Session<'_>) -> Result<Exit, Error> {
     let pipeline = session.load(&arguments.pipeline)?;
-    let plan = super::plan_of(&pipeline, &arguments.stages)?;
+    execute(&pipeline, arguments, arguments.force, session)
+}
+
+/// Runs a pipeline that was read, with `force` or without.
+///
+/// # Errors
+///
+/// A stage that is not there, and what the executor cannot go on from.
+pub(super) fn execute(
+    pipeline: &Pipeline,
+    arguments: &Run,
+    force: bool,
+    session: &Session<'_>,
+) -> Result<Exit, Error> {
+    let plan = super::plan_of(pipeline, &arguments.stages)?;
     let forced: Box<dyn Iterator<Item = &Stage>> = match arguments.stages.is_empty() {
         true => Box::new(plan.order.iter().copied()),
         false => Box::new(arguments.stages.iter().flat_map(|name| pipeline.select(name))),
@@ -90,7 +104,8 @@ pub fn run(arguments: &Run, session: &mut Session<'_>) -> Result<Exit, Error> {
     let options = Options {
         means: means(arguments),
         keep_going: arguments.keep_going,
-        force: if arguments.force { forced.collect() } else { HashSet::new() },
+        force: if force { forced.collect() } else { HashSet::new() },
+        sets: arguments.pipeline.sets.clone(),
     };
     let mut reporter = report::reporter(arguments.format, session.color);
     let outcome = executor::run(&plan, &session.root, &options, &mut |event| reporter.event(event))
