@@ -134,7 +134,8 @@ fn a_launch_has_paths_and_parameters_in_arguments_and_environment() {
         ]
     );
     let many = (0..10_000).map(|number| (format!("o{number}"), format!("{number}.txt")));
-    let many = Params { outputs: many.collect(), ..params.clone() };
+    let run = Program::Shell("true".to_owned());
+    let many = Params { outputs: many.collect(), run, ..params.clone() };
     let env = many.describe(&paths).unwrap().env;
     assert!(env.contains_key("RUNNER_OUTPUTS") && !env.contains_key("RUNNER_OUTPUT_O1"));
     let shell = Params { run: Program::Shell("wc ${inputs.data.train}".to_owned()), ..params };
