@@ -113,7 +113,9 @@ fn start(project: &Project) -> Child {
 /// what an undisturbed one does.
 fn expect_sound(project: &Project, wanted: &Artifacts, what: &str) {
     let verified = project.run(&["store", "verify"]);
-    assert_eq!(verified.code, 0, "{what}: {}{}", verified.stdout, verified.stderr);
+    // The first call of all may be the one that was struck.
+    let has_none = verified.stderr.contains("there is no store");
+    assert!(verified.code == 0 || has_none, "{what}: {}{}", verified.stdout, verified.stderr);
     let next = project.run(&["run", "p.yaml", "--jobs", "2"]);
     assert_eq!(next.code, 0, "{what}: {}{}", next.stdout, next.stderr);
     assert_same(&artifacts(project), wanted, what);
