@@ -11,11 +11,12 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::fingerprint::Digest;
 use crate::freshness::{self, Freshness, UnreadableInput};
 use crate::history::History;
-use crate::pipeline::{self, Invalid, Look, Pipeline, Stage};
+use crate::pipeline::{self, Invalid, Loaded, Look, Pipeline, Stage};
 use crate::plan::Plan;
-use crate::store::Store;
+use crate::store::{Store, packed};
 
 pub mod check;
 pub mod completions;
@@ -193,11 +194,35 @@ impl Session<'_> {
     ///
     /// Every mistake of the file, for the caller to hand up.
     pub fn load(&mut self, arguments: &PipelineArguments) -> Result<Pipeline, Error> {
-        let loaded = pipeline::load(&arguments.file, &self.root, &arguments.sets)?;
+        Ok(self.load_kept(arguments)?.pipeline)
+    }
+
+    /// Does what [`Session::load`] does, and keeps a large pipeline for the next time.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake of the file, for the caller to hand up.
+    pub fn load_and_keep(&mut self, arguments: &PipelineArguments) -> Result<Pipeline, Error> {
+        let Loaded { pipeline, to_keep, .. } = self.load_kept(arguments)?;
+        if let Some(bytes) = to_keep {
+            let folder = self.root.join(".runner");
+            let path = kept_path(&folder, &arguments.file);
+            if let Err(error) = packed::write(&folder.join("tmp"), &path, KEPT, &bytes) {
+                // The next run checks the file again, and that is all.
+                tracing::warn!("{error}");
+            }
+        }
+        Ok(pipeline)
+    }
+
+    fn load_kept(&mut self, arguments: &PipelineArguments) -> Result<Loaded, Error> {
+        let path = kept_path(&self.root.join(".runner"), &arguments.file);
+        let kept = packed::read(&path, KEPT);
+        let loaded = pipeline::load(&arguments.file, &self.root, &arguments.sets, kept.as_deref())?;
         for warning in &loaded.warnings {
             self.err.write_all(warning.render(self.err_look).as_bytes())?;
         }
-        Ok(loaded.pipeline)
+        Ok(loaded)
     }
 
     /// Says an error, and gives the exit code that it asks for.
@@ -217,6 +242,15 @@ impl Session<'_> {
         let _ = self.err.write_all(text.as_bytes());
         exit
     }
+}
+
+/// What a kept pipeline says of itself; another number where its form changes.
+const KEPT: &str = "runner pipeline 1\n";
+
+/// Gives where the checked pipeline of a file is kept: one for each path that a user gives it.
+fn kept_path(folder: &Path, file: &Path) -> PathBuf {
+    let name = Digest::of(file.as_os_str().as_encoded_bytes());
+    folder.join("pipelines").join(name.to_string())
 }
 
 /// Makes the plan for the stages that the command line names.

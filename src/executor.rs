@@ -28,6 +28,7 @@ use crate::plan::Plan;
 use crate::schedule::{Demand, Schedule, Step, TaskId};
 use crate::stage::{StageKind, Stop};
 use crate::store::artifacts::Artifact;
+use crate::store::seen::SeenStages;
 use crate::store::{Store, StoreError, lock};
 use crate::study::Curve;
 
@@ -35,6 +36,7 @@ mod check;
 mod finish;
 mod listener;
 mod place;
+mod recall;
 pub mod process;
 mod repeats;
 pub mod signals;
@@ -118,6 +120,8 @@ struct StageTask {
     reasons: Vec<DirtyReason>,
     /// Its identity, once it was checked.
     manifest: Option<Manifest>,
+    /// The hash of its manifest.
+    fingerprint: Option<Fingerprint>,
     digests: freshness::InputDigests,
     /// The metrics of its latest step.
     metrics: BTreeMap<String, f64>,
@@ -152,6 +156,10 @@ struct Run<'r> {
     ran: HashSet<Fingerprint>,
     roots: BTreeMap<String, Fingerprint>,
     artifacts: Vec<Artifact>,
+    /// What the last run saw of each stage, and what this one sees; written at the end.
+    seen: SeenStages,
+    /// Whether this run saw anything that the last did not.
+    saw_news: bool,
     sender: UnboundedSender<Message>,
     receiver: UnboundedReceiver<Message>,
     cancel: watch::Sender<Cancel>,
@@ -171,6 +179,7 @@ impl<'r> Run<'r> {
     ) -> Run<'r> {
         let (sender, receiver) = unbounded_channel();
         let history = History::open(&store.path("history.sqlite"));
+        let seen = store.seen(&plan.pipeline.name);
         let mut run = Run {
             pipeline: Arc::new(plan.pipeline.clone()),
             root: root.to_owned(),
@@ -186,6 +195,8 @@ impl<'r> Run<'r> {
             ran: HashSet::new(),
             roots: BTreeMap::new(),
             artifacts: Vec::new(),
+            seen,
+            saw_news: false,
             sender,
             receiver,
             cancel: watch::Sender::new(Cancel::None),
@@ -209,6 +220,7 @@ impl<'r> Run<'r> {
                 started: Instant::now(),
                 reasons: Vec::new(),
                 manifest: None,
+                fingerprint: None,
                 digests: BTreeMap::new(),
                 metrics: BTreeMap::new(),
                 counts: false,
@@ -255,6 +267,7 @@ impl<'r> Run<'r> {
     fn dispatch(&mut self) {
         while let Some(step) = self.schedule.next_step() {
             match step {
+                Step::Check(task) if self.recall(task) => {}
                 Step::Check(task) => self.check(task),
                 Step::Start { task, slots } => self.start(task, slots),
             }

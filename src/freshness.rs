@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::data;
 use crate::fingerprint::{Digest, DirtyReason, Fingerprint, InputContent, Manifest};
 use crate::history::History;
-use crate::pipeline::{Pipeline, Source, Stage};
+use crate::pipeline::{Input, Pipeline, Source, Stage};
 use crate::plan::Plan;
 use crate::stage::{OutputSpec, Params};
 use crate::store::{Entry, Store};
@@ -103,6 +103,24 @@ pub fn input_digests(
         digests.insert(name.clone(), digest);
     }
     Ok(Some(digests))
+}
+
+/// Does what [`input_digests`] does, as far as it can without reading a file: `None` where one
+/// `stat` does not tell a file's content.
+pub fn known_input_digests(
+    stage: &Stage,
+    root: &Path,
+    store: &Store,
+    done: &OutputDigests,
+) -> Option<InputDigests> {
+    let digest = |(name, input): (&String, &Input)| {
+        let digest = match &input.from {
+            Source::Output { stage, output } => *done.get(&(stage.clone(), output.clone()))?,
+            Source::File(file) => store.known_digest(&root.join(file))?,
+        };
+        Some((name.clone(), digest))
+    };
+    stage.inputs.iter().map(digest).collect()
 }
 
 /// Makes the manifest of a stage from the content of its inputs.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::conversion::Conversion;
@@ -23,6 +24,7 @@ mod diagnostic;
 mod draft;
 mod exports;
 mod inputs;
+mod kept;
 mod node;
 mod reference;
 mod references;
@@ -44,6 +46,9 @@ pub struct Loaded {
     pub pipeline: Pipeline,
     /// Such as variables that nothing uses.
     pub warnings: Vec<Diagnostic>,
+    /// What [`load`] takes to spare the next check of the same file; `None` where it just did, and
+    /// where there is little to spare.
+    pub to_keep: Option<Vec<u8>>,
 }
 
 /// All that is wrong with a pipeline file.
@@ -60,23 +65,40 @@ pub struct Invalid {
 ///
 /// `path` is relative to the working directory; the paths within the file start at `root`. `sets`
 /// are the values of `--set`: `NAME=VALUE` for a variable, `STAGE.params.PATH=VALUE` for a param.
+/// `kept` is what an earlier call gave to keep, whole: where it is of the same text, sets and
+/// program, and the disk says nothing else, the check is spared.
 ///
 /// # Errors
 ///
 /// Every mistake of the file and of the sets.
-pub fn load(path: &Path, root: &Path, sets: &[String]) -> Result<Loaded, Invalid> {
-    match SourceFile::read(path) {
-        Ok(file) => check::check(&Arc::new(file), root, sets),
-        Err(diagnostic) => Err(Invalid { errors: vec![diagnostic], warnings: Vec::new() }),
+pub fn load(
+    path: &Path,
+    root: &Path,
+    sets: &[String],
+    kept: Option<&[u8]>,
+) -> Result<Loaded, Invalid> {
+    let file = match SourceFile::read(path) {
+        Ok(file) => Arc::new(file),
+        Err(diagnostic) => {
+            return Err(Invalid { errors: vec![diagnostic], warnings: Vec::new() });
+        }
+    };
+    let key = kept::key(&file, root, sets);
+    if let Some(pipeline) = kept.and_then(|kept| kept::read(kept, key?, &file, root)) {
+        return Ok(Loaded { pipeline, warnings: Vec::new(), to_keep: None });
     }
+    let mut loaded = check::check(&file, root, sets)?;
+    loaded.to_keep = key.and_then(|key| kept::write(&loaded, key));
+    Ok(loaded)
 }
 
 /// A checked pipeline: data only.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pipeline {
     /// Its name: the folder of its artifacts.
     pub name: String,
     /// The file as it was read, for messages that point into it.
+    #[serde(skip)]
     pub source: Arc<SourceFile>,
     /// The variables with what `--set` made of them.
     pub vars: BTreeMap<String, Value>,
@@ -85,7 +107,7 @@ pub struct Pipeline {
 }
 
 /// A pipeline file's path and text.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct SourceFile {
     /// The path as the user gave it.
     pub path: PathBuf,
@@ -168,7 +190,7 @@ fn pipelines_beside(path: &Path) -> String {
 }
 
 /// One named node of a pipeline.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stage {
     /// Its name.
     pub name: String,
@@ -199,7 +221,7 @@ impl Stage {
 }
 
 /// One file that a stage reads.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
     /// Where it comes from.
     pub from: Source,
@@ -208,7 +230,7 @@ pub struct Input {
 }
 
 /// Where an input comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Source {
     /// An output of another stage.
     Output {
@@ -222,7 +244,7 @@ pub enum Source {
 }
 
 /// An output under the name that the user wants.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Export {
     /// The file's path under `artifacts/<pipeline>/`.
     pub file: PathBuf,
@@ -231,7 +253,7 @@ pub struct Export {
 }
 
 /// Options of execution.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Options {
     /// What the stage is for.
     pub description: Option<String>,

@@ -17,10 +17,12 @@
 //! .runner/roots/PIPELINE          fingerprints of a pipeline's stages as they were last
 //! .runner/placed/PIPELINE         digests of a pipeline's artifacts as they were last written
 //! .runner/stat-cache              path -> size, mtime, inode, ctime -> digest
+//! .runner/seen/PIPELINE           what the last run saw of each stage: a cache
+//! .runner/pipelines/abcdef…       a large pipeline as it was checked, by its path: a cache
 //! .runner/history.sqlite          the history of runs
 //! ```
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,9 +39,11 @@ pub mod artifacts;
 pub mod convert;
 pub mod files;
 pub mod lock;
+pub mod packed;
+pub mod seen;
 pub mod stat_cache;
 
-use stat_cache::StatCache;
+use stat_cache::{Stamp, StatCache};
 
 /// How long nobody has written to a temporary file that was left behind.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
@@ -50,7 +54,9 @@ pub struct Store {
     folder: PathBuf,
     stats: Mutex<StatCache>,
     /// What is known to be recorded of artifacts, by pipeline.
-    placed: Mutex<BTreeMap<String, artifacts::Record>>,
+    placed: Mutex<BTreeMap<String, artifacts::Places>>,
+    /// The files of the entries that this process has read or written, as they were then.
+    stamps: Mutex<HashMap<Fingerprint, Stamp>>,
 }
 
 /// The record "this fingerprint gave these outputs".
@@ -133,7 +139,12 @@ impl Store {
     /// Opens the store in `folder` (`.runner`) without creating anything.
     pub fn open(folder: &Path) -> Store {
         let stats = StatCache::load(&folder.join("stat-cache"));
-        Store { folder: folder.to_owned(), stats: Mutex::new(stats), placed: Mutex::default() }
+        Store {
+            folder: folder.to_owned(),
+            stats: Mutex::new(stats),
+            placed: Mutex::default(),
+            stamps: Mutex::default(),
+        }
     }
 
     /// Creates the store's folder where it is absent, and tells version control to leave it alone.
@@ -194,7 +205,9 @@ impl Store {
 
     /// Reads the entry of `fingerprint`; a damaged one is a miss, as an absent one is.
     pub fn entry(&self, fingerprint: Fingerprint) -> Option<Entry> {
-        files::read_sealed(&self.sharded("entries", fingerprint.0))
+        let (entry, metadata) = files::read_sealed_file(&self.sharded("entries", fingerprint.0))?;
+        self.stamps().insert(fingerprint, Stamp::new(&metadata));
+        Some(entry)
     }
 
     /// Writes an entry; its blobs lie in the store already.
@@ -203,7 +216,15 @@ impl Store {
     ///
     /// [`StoreError::Io`] where it cannot be written.
     pub fn put_entry(&self, entry: &Entry) -> Result<(), StoreError> {
-        self.write_sealed(&self.sharded("entries", entry.manifest.fingerprint().0), entry)
+        let fingerprint = entry.manifest.fingerprint();
+        let path = self.sharded("entries", fingerprint.0);
+        self.write_sealed(&path, entry)?;
+        // Whoever puts an entry holds the lock of its action or of publishing.
+        match Stamp::of(&path) {
+            Ok(stamp) => self.stamps().insert(fingerprint, stamp),
+            Err(_) => self.stamps().remove(&fingerprint),
+        };
+        Ok(())
     }
 
     /// Moves a file into the store under its digest.
@@ -365,7 +386,12 @@ impl Store {
         self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn placed(&self) -> MutexGuard<'_, BTreeMap<String, artifacts::Record>> {
+    fn stamps(&self) -> MutexGuard<'_, HashMap<Fingerprint, Stamp>> {
+        // A panic under this lock leaves whole stamps, at worst too few.
+        self.stamps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn placed(&self) -> MutexGuard<'_, BTreeMap<String, artifacts::Places>> {
         // A panic under this lock leaves records as they were read or written.
         self.placed.lock().unwrap_or_else(PoisonError::into_inner)
     }

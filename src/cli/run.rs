@@ -40,7 +40,7 @@ pub struct Run {
 ///
 /// Every mistake of the file, and what the executor cannot go on from.
 pub fn run(arguments: &Run, session: &mut Session<'_>) -> Result<Exit, Error> {
-    let pipeline = session.load(&arguments.pipeline)?;
+    let pipeline = session.load_and_keep(&arguments.pipeline)?;
     let plan = super::plan_of(&pipeline, &arguments.stages)?;
     let named =
         |stage: &&&Stage| arguments.stages.is_empty() || arguments.stages.contains(&stage.name);

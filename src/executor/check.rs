@@ -48,7 +48,7 @@ impl Run<'_> {
     }
 
     /// Gives the digests of the outputs that a stage reads.
-    fn known_digests(&self, stage: &Stage) -> OutputDigests {
+    pub(super) fn known_digests(&self, stage: &Stage) -> OutputDigests {
         let sources = stage.inputs.values().filter_map(|input| match &input.from {
             Source::Output { stage, output } => Some((stage.clone(), output.clone())),
             Source::File(_) => None,
@@ -93,6 +93,7 @@ impl Run<'_> {
             task.reasons = reasons;
         }
         task.manifest = Some(manifest);
+        task.fingerprint = Some(fingerprint);
         task.digests = digests;
         match entry {
             Some(entry) => self.place(id, Outcome::Cached, entry),

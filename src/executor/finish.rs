@@ -10,7 +10,7 @@ use super::{Run, StageState, StageTask, Task, place};
 use crate::event::{Event, Outcome, RunOutcome};
 use crate::schedule::TaskId;
 use crate::stage::Failure;
-use crate::store::Entry;
+use crate::store::{Blob, Entry};
 
 impl Run<'_> {
     /// Places the artifacts of a stage whose outputs are there; it ends when they are.
@@ -45,12 +45,24 @@ impl Run<'_> {
                 return self.fail(id, failure);
             }
         }
+        self.see(id, entry);
+        self.settle(id, outcome, &entry.outputs, &entry.metrics);
+    }
+
+    /// Ends a stage whose outputs are in the store and in their places.
+    pub(super) fn settle(
+        &mut self,
+        id: TaskId,
+        outcome: Outcome,
+        outputs: &BTreeMap<String, Blob>,
+        metrics: &BTreeMap<String, f64>,
+    ) {
         let name = self.stage_name(id);
-        for (output, blob) in &entry.outputs {
+        for (output, blob) in outputs {
             self.done.insert((name.clone(), output.clone()), blob.digest);
         }
         self.roots.insert(name, self.fingerprint(id));
-        self.finish_stage(id, outcome, &entry.metrics, None);
+        self.finish_stage(id, outcome, metrics, None);
     }
 
     pub(super) fn fail(&mut self, id: TaskId, failure: Failure) {
@@ -68,9 +80,10 @@ impl Run<'_> {
         failure: Option<Failure>,
     ) {
         self.say_finished(id, outcome, metrics, failure);
-        if let Task::Stage(StageTask { manifest: Some(manifest), .. }) = &self.tasks[id.index()] {
-            let fingerprint = manifest.fingerprint();
-            self.release(id, fingerprint);
+        if let Task::Stage(StageTask { fingerprint: Some(fingerprint), .. }) =
+            &self.tasks[id.index()]
+        {
+            self.release(id, *fingerprint);
         }
         let ended = self.schedule.finish(id, outcome);
         self.end_unstarted(ended);
@@ -100,7 +113,9 @@ impl Run<'_> {
     /// have placed its own between ours, and what lies there at the end must be of one run.
     fn place_as_a_set(&mut self) {
         let folder = place::folder(&self.root, &self.pipeline.name);
-        match self.store.place(&self.pipeline.name, &folder, &self.artifacts) {
+        let placed = self.store.place(&self.pipeline.name, &folder, &self.artifacts);
+        let kept = self.store.keep_placed(&self.pipeline.name);
+        match placed.and_then(|placed| kept.map(|()| placed)) {
             Ok(placed) => self.say_placed(placed),
             Err(error) => {
                 let message = format!("the artifacts cannot be placed as a set: {error}");
@@ -115,6 +130,7 @@ impl Run<'_> {
             self.say(&Event::Warning { stage: None, message: error.to_string() });
         }
         self.place_as_a_set();
+        self.keep_seen();
         self.store.sweep();
         let count = |outcome| self.counts.get(&outcome).copied().unwrap_or(0);
         let outcome = if *self.cancel.borrow() != Cancel::None {

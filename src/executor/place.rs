@@ -12,6 +12,21 @@ pub fn folder(root: &Path, pipeline: &str) -> PathBuf {
     root.join("artifacts").join(pipeline)
 }
 
+/// Gives the artifacts of a stage of which none has to be converted; `None` where one has.
+pub fn plain_artifacts(stage: &Stage, outputs: &BTreeMap<String, Blob>) -> Option<Vec<Artifact>> {
+    let own =
+        stage.outputs.iter().map(|spec| (&spec.name, Path::new(&stage.name).join(&spec.file)));
+    let exports = stage.exports.iter().map(|(output, export)| (output, export.file.clone()));
+    if stage.exports.values().any(|export| export.conversion.is_some()) {
+        return None;
+    }
+    let artifact = |(output, path): (&String, PathBuf)| {
+        let digest = outputs.get(output)?.digest;
+        Some(Artifact { stage: stage.name.clone(), path, digest })
+    };
+    own.chain(exports).map(artifact).collect()
+}
+
 /// Gives the artifacts of a stage: its outputs and its exports, converted where an export asks for
 /// it.
 pub fn artifacts(

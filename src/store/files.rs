@@ -37,13 +37,21 @@ pub fn digest(path: &Path) -> io::Result<(Digest, u64)> {
 
 /// Reads a value that [`write_sealed`] wrote; `None` where it is absent, damaged or of another shape.
 pub fn read_sealed<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    let text = fs::read(path).ok()?;
+    Some(read_sealed_file(path)?.0)
+}
+
+/// Does what [`read_sealed`] does, and tells what `stat` said of the very file that was read.
+pub fn read_sealed_file<T: DeserializeOwned>(path: &Path) -> Option<(T, fs::Metadata)> {
+    let mut file = File::open(path).ok()?;
+    let metadata = file.metadata().ok()?;
+    let mut text = Vec::with_capacity(usize::try_from(metadata.len()).ok()? + 1);
+    file.read_to_end(&mut text).ok()?;
     let split = text.iter().position(|byte| *byte == b'\n')?;
     let (seal, body) = (&text[..split], &text[split + 1..]);
     if seal != Digest::of(body).to_string().as_bytes() {
         return None;
     }
-    serde_json::from_slice(body).ok()
+    Some((serde_json::from_slice(body).ok()?, metadata))
 }
 
 /// Writes a value as JSON under a line with the digest of that JSON, aside in the same folder first.

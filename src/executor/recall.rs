@@ -1,0 +1,72 @@
+//! Ending a stage at once that is as the last run left it: no thread, no entry read, only `stat`.
+//!
+//! Of most stages of most runs nothing has changed. What the last run saw of a stage is believed
+//! where its fingerprint is the same and `stat` says that the entry, the outputs' bytes and the
+//! artifacts are the same; of all else `check` finds the truth.
+
+use super::{Run, Task, place};
+use crate::event::Outcome;
+use crate::freshness;
+use crate::schedule::TaskId;
+use crate::store::Entry;
+
+impl Run<'_> {
+    /// Ends a stage if it is as the last run left it, and says whether it is.
+    ///
+    /// It takes some file-system calls on the loop's thread, and hashes nothing.
+    pub(super) fn recall(&mut self, id: TaskId) -> bool {
+        let Task::Stage(task) = &self.tasks[id.index()] else { return false };
+        let stage = std::sync::Arc::clone(&task.stage);
+        let Some(seen) = self.seen.get(&stage.name) else { return false };
+        let Some(digests) =
+            freshness::known_input_digests(&stage, &self.root, &self.store, &self.done)
+        else {
+            return false;
+        };
+        let manifest = freshness::manifest(&self.pipeline, &stage, &digests);
+        let fingerprint = manifest.fingerprint();
+        let gives_all = stage.outputs.iter().all(|spec| seen.outputs.contains_key(&spec.name));
+        if seen.fingerprint != fingerprint
+            || !gives_all
+            || self.is_forced(&stage, fingerprint)
+            || !self.store.is_as_seen(seen)
+        {
+            return false;
+        }
+        let Some(artifacts) = place::plain_artifacts(&stage, &seen.outputs) else { return false };
+        let folder = place::folder(&self.root, &self.pipeline.name);
+        if !self.store.are_placed(&self.pipeline.name, &folder, &artifacts) {
+            return false;
+        }
+        let (outputs, metrics) = (seen.outputs.clone(), seen.metrics.clone());
+        self.artifacts.extend(artifacts);
+        if let Task::Stage(task) = &mut self.tasks[id.index()] {
+            (task.fingerprint, task.digests) = (Some(fingerprint), digests);
+        }
+        self.settle(id, Outcome::Cached, &outputs, &metrics);
+        true
+    }
+
+    /// Takes note of what a stage is now, for the next run.
+    pub(super) fn see(&mut self, id: TaskId, entry: &Entry) {
+        let (name, fingerprint) = (self.stage_name(id), self.fingerprint(id));
+        let Some(seen) = self.store.see(fingerprint, entry) else { return };
+        if self.seen.get(&name) != Some(&seen) {
+            self.saw_news = true;
+            self.seen.insert(name, seen);
+        }
+    }
+
+    /// Writes what was seen; of stages that the pipeline no longer has, nothing is kept.
+    pub(super) fn keep_seen(&mut self) {
+        if !self.saw_news {
+            return;
+        }
+        let stages = &self.pipeline.stages;
+        self.seen.retain(|name, _| stages.contains_key(name));
+        if let Err(error) = self.store.put_seen(&self.pipeline.name, &self.seen) {
+            // A cache: the next run checks more, and that is all.
+            tracing::warn!("{error}");
+        }
+    }
+}

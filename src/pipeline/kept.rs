@@ -1,0 +1,78 @@
+//! A checked pipeline as bytes, so that a large file need not be checked twice.
+//!
+//! What is kept is bound to all that entered its check: the program, the root, the file's path and
+//! text, and the sets. What the check asked the disk is asked again, and where the answer would be
+//! a mistake or a warning, the file is checked anew: a pipeline with a warning is never kept. Knows
+//! nothing of where the bytes lie; whoever keeps them must see that they come back whole.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Loaded, Pipeline, Source, SourceFile, Stage};
+use crate::stage::Params;
+
+/// Stages from which on it is worth a file: fewer are checked in a few milliseconds.
+const FEWEST: usize = 100;
+
+/// Names a check by all that entered it; `None` where the program cannot tell itself from another.
+pub(super) fn key(file: &SourceFile, root: &Path, sets: &[String]) -> Option<blake3::Hash> {
+    let program = std::env::current_exe().and_then(|path| path.metadata()).ok()?;
+    let (size, inode, built) = (program.len(), program.ino(), program.modified().ok()?);
+    let program = format!("{} {size} {inode} {built:?}", env!("CARGO_PKG_VERSION"));
+    let paths = [root, &file.path].map(|path| path.as_os_str().as_encoded_bytes());
+    let sets = sets.iter().map(String::as_bytes);
+    let mut hasher = blake3::Hasher::new();
+    for part in [program.as_bytes(), file.text.as_bytes()].into_iter().chain(paths).chain(sets) {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    Some(hasher.finalize())
+}
+
+/// Makes the bytes to keep; `None` where there is something to say of the pipeline each time, or
+/// little to spare.
+pub(super) fn write(loaded: &Loaded, key: blake3::Hash) -> Option<Vec<u8>> {
+    let pipeline = &loaded.pipeline;
+    if !loaded.warnings.is_empty() || pipeline.stages.len() < FEWEST {
+        return None;
+    }
+    let mut bytes = key.as_bytes().to_vec();
+    serde_json::to_writer(&mut bytes, pipeline).ok()?;
+    // Whatever a type's form in JSON may be, only what comes back as it was is kept.
+    (parse(&bytes, key, &pipeline.source).as_ref() == Some(pipeline)).then_some(bytes)
+}
+
+/// Reads what [`write`] made, if it is of this check and the disk still says nothing of it.
+pub(super) fn read(
+    bytes: &[u8],
+    key: blake3::Hash,
+    file: &Arc<SourceFile>,
+    root: &Path,
+) -> Option<Pipeline> {
+    let pipeline = parse(bytes, key, file)?;
+    pipeline.stages.values().all(|stage| is_sound(stage, root)).then_some(pipeline)
+}
+
+fn parse(bytes: &[u8], key: blake3::Hash, file: &Arc<SourceFile>) -> Option<Pipeline> {
+    let json = bytes.strip_prefix(key.as_bytes())?;
+    let mut pipeline: Pipeline = serde_json::from_slice(json).ok()?;
+    pipeline.source = Arc::clone(file);
+    Some(pipeline)
+}
+
+/// Asks the disk what the check asks it of a stage: whether its files are there, and whether its
+/// command names others.
+fn is_sound(stage: &Stage, root: &Path) -> bool {
+    let files = stage.inputs.values().filter_map(|input| match &input.from {
+        Source::File(path) => Some(path.clone()),
+        Source::Output { .. } => None,
+    });
+    let files: Vec<PathBuf> = files.collect();
+    let is_file = |path: &PathBuf| root.join(path).is_file();
+    files.iter().all(is_file)
+        && match &stage.params {
+            Params::Command(params) => params.undeclared_files(root, &files).is_empty(),
+            _ => true,
+        }
+}
