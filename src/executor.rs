@@ -148,7 +148,7 @@ struct Run<'r> {
     schedule: Schedule,
     tasks: Vec<Task>,
     /// The running study of each tune task.
-    studies: HashMap<TaskId, StudyRun>,
+    studies: BTreeMap<TaskId, StudyRun>,
     done: OutputDigests,
     /// Actions that are queued or running: the task that has each, and those that wait for it.
     in_flight: HashMap<Fingerprint, (TaskId, Vec<TaskId>)>,
@@ -189,7 +189,7 @@ impl<'r> Run<'r> {
             emit,
             schedule: Schedule::new(options.jobs, options.keep_going),
             tasks: Vec::new(),
-            studies: HashMap::new(),
+            studies: BTreeMap::new(),
             done: OutputDigests::new(),
             in_flight: HashMap::new(),
             ran: HashSet::new(),

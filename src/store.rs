@@ -77,6 +77,9 @@ pub struct Entry {
     /// there, but it is not fresh.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub accidents: u64,
+    /// Whether it ran as a trial: then its outputs are its study's to drop.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub of_trial: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]

@@ -98,6 +98,22 @@ fn repeats_are_actions_of_their_own_and_a_trial_is_their_mean() {
 }
 
 #[test]
+fn what_a_killed_run_stored_of_trials_is_dropped_at_the_end() {
+    let kills = "test -e calm -o $(wc -l < $COUNT) -lt 4 || { kill -9 $PPID; exec sleep 60; };";
+    let text = REPEATS.replace("test ${with.x}", &format!("{kills} test ${{with.x}}"));
+    let project = Project::new().file("tune.yaml", &text);
+    let arguments = ["--jobs", "1", "--set", "repeats=1"];
+    let killed = tune_run(&project, &arguments);
+    assert_eq!(killed.code, -1, "{}", killed.stderr);
+    let before = stored_models(&project);
+    let project = project.file("calm", "");
+    tune_run(&project, &arguments).expect(0);
+    let best = project.read("artifacts/tune/tune/model.txt").trim().to_owned();
+    assert_eq!(stored_models(&project), BTreeSet::from(["model 5 10".to_owned(), best]));
+    assert!(!before.is_subset(&stored_models(&project)), "nothing to drop: {before:?}");
+}
+
+#[test]
 fn a_failed_repeat_fails_its_trial() {
     let project = Project::new().file("tune.yaml", REPEATS);
     let output = tune_run(&project, &["--set", "limit=50", "--jobs", "2"]).expect(0);

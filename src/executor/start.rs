@@ -25,7 +25,7 @@ impl Run<'_> {
                 let (outputs, wants_outputs) = (trial.outputs.clone(), trial.rebuild);
                 let mut job = self.job(id, tune, params, manifest, slots);
                 job.outputs = outputs;
-                job.wants_outputs = wants_outputs;
+                (job.of_trial, job.wants_outputs) = (true, wants_outputs);
                 job.stop_rule = rule;
                 job.keep = keep;
                 self.work(job);
@@ -82,6 +82,7 @@ impl Run<'_> {
             fingerprint,
             stop_rule: None,
             wants_outputs: true,
+            of_trial: false,
             keep: None,
             root: self.root.clone(),
             store: Arc::clone(&self.store),

@@ -15,8 +15,8 @@ use crate::schedule::TaskId;
 use crate::stage::{Failure, tune};
 
 impl Run<'_> {
-    /// Drops the outputs of a trial's first repeat, which had to be stored until the mean told that
-    /// they are not among the best: the disk holds no more than the trials under way need.
+    /// Drops the outputs of a trial's first repeat, which had to be stored until all repeats told
+    /// that they are not among the best: the disk need not hold them to the study's end.
     pub(super) fn drop_early(&mut self, tune: TaskId, number: u64) {
         let Some(run) = self.studies.get(&tune) else { return };
         let fingerprint = run.fingerprints[&number];
@@ -56,15 +56,10 @@ impl Run<'_> {
 
     /// Writes the outputs of a study all of whose trials have ended.
     pub(super) fn finish_study(&mut self, id: TaskId) {
-        // The study itself goes to the thread that writes its outputs.
-        let Some(run) = self.studies.remove(&id) else { return };
-        if run.study.best().is_none() {
-            let last = run.last_failure.unwrap_or_else(|| Failure::new("there was none"));
-            // The log of the last one stands for all.
-            let message = format!("no trial ran to its end: {}", last.message);
-            let failure = Failure { message, ..last };
-            return self.fail(id, failure);
-        }
+        // It goes to the thread that writes its outputs.
+        let Some(mut run) = self.studies.remove(&id) else { return };
+        let of_others = self.studies.values().flat_map(|other| other.fingerprints.values());
+        run.wanted_beside = of_others.copied().collect();
         if let Err(error) = self.store.put_roots(&self.pipeline.name, &self.roots) {
             return self.fail(id, Failure::new(error.to_string()));
         }

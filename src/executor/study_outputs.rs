@@ -72,20 +72,28 @@ impl StudyRun {
         if let Found::Fresh(entry) = found {
             return Written::Ended(End::Cached(entry));
         }
-        let end = match self.publish(store) {
-            Ok(Some(entry)) => End::Ran(Box::new(entry)),
-            Ok(None) => return Written::BestLost(Box::new(self)),
-            Err(failure) => End::Stopped(failure.into(), Curve::default()),
+        let end = match self.study.best() {
+            None => End::Stopped(self.no_best().into(), Curve::default()),
+            Some(_) => match self.publish(store) {
+                Ok(Some(entry)) => End::Ran(Box::new(entry)),
+                Ok(None) => return Written::BestLost(Box::new(self)),
+                Err(failure) => End::Stopped(failure.into(), Curve::default()),
+            },
         };
         let _ = files::remove_folder(&store.work_path(self.manifest.fingerprint()));
         drop(lock);
-        if let End::Ran(_) = end
-            && let Err(error) = self.drop_others(store)
-        {
-            // They only take room; the next study drops them.
+        if let Err(error) = self.drop_others(store) {
+            // They only take room, and collection gives it back.
             tracing::warn!("{error}");
         }
         Written::Ended(end)
+    }
+
+    /// Says why there is no best trial; the log of the last failure stands for all.
+    fn no_best(&self) -> Failure {
+        let last = self.last_failure.clone().unwrap_or_else(|| Failure::new("there was none"));
+        let message = format!("no trial ran to its end: {}", last.message);
+        Failure { message, ..last }
     }
 
     /// Waits for the lock of the tune's own action: its working folder is shared by all processes.
@@ -137,21 +145,25 @@ impl StudyRun {
             curve: Curve::default(),
             failure: None,
             accidents: self.accidents,
+            of_trial: false,
         };
         store.put_entry(&entry).map_err(failed)?;
         Ok(Some(entry))
     }
 
-    /// Drops the outputs of the trials that ran for this study, but for the best `keep` of all and
-    /// the base's own action.
-    fn drop_others(&self, store: &Store) -> Result<(), StoreError> {
+    /// Drops the outputs of all trials but the best `keep` and the base's own action, also where a
+    /// run that was killed stored them; what ran as a stage is not the study's to drop.
+    pub(super) fn drop_others(&self, store: &Store) -> Result<(), StoreError> {
         let Params::Tune(params) = &self.stage.params else { return Ok(()) };
         let kept = self.study.kept(usize::try_from(params.keep).unwrap_or(usize::MAX));
         let mut kept: Vec<Fingerprint> =
             kept.iter().map(|trial| self.fingerprints[&trial.number]).collect();
         kept.extend(self.manifest.base.as_ref().map(|base| base.fingerprint()));
-        let others = self.ran.iter().filter(|one| !kept.contains(one));
-        store.drop_outputs(&others.copied().collect::<Vec<_>>())
+        kept.extend(&self.wanted_beside);
+        let actions = self.repeats.iter().filter_map(|one| one.fingerprint.parse().ok());
+        let others = actions.map(Fingerprint).filter(|one| !kept.contains(one));
+        let ran_as_trial = |one: &Fingerprint| store.entry(*one).is_some_and(|one| one.of_trial);
+        store.drop_outputs(&others.filter(ran_as_trial).collect::<Vec<_>>())
     }
 }
 

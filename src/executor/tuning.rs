@@ -41,10 +41,10 @@ pub(super) struct StudyRun {
     /// Trials and repeats of them that are tasks of the schedule now.
     pub(super) open: usize,
     pub(super) last_failure: Option<Failure>,
-    /// Actions that ran for this study: what others ran before is theirs to keep or drop.
-    pub(super) ran: Vec<Fingerprint>,
     /// Trials that failed in a way that another try might not.
     pub(super) accidents: u64,
+    /// At its end, the actions of the studies that still run beside it.
+    pub(super) wanted_beside: Vec<Fingerprint>,
 }
 
 impl Run<'_> {
@@ -55,7 +55,6 @@ impl Run<'_> {
         let Params::Tune(params) = &stage.params else { return };
         let base = Arc::new(self.pipeline.stages[&params.stage].clone());
         let study = tune::study(params, &base.params);
-        // The base's own action may be a stage of this pipeline: its outputs are always stored.
         let run = StudyRun {
             keep: keep_best(params),
             study,
@@ -69,8 +68,8 @@ impl Run<'_> {
             under_way: BTreeMap::new(),
             open: 0,
             last_failure: None,
-            ran: Vec::new(),
             accidents: 0,
+            wanted_beside: Vec::new(),
         };
         self.say(&Event::StageProgress {
             stage: run.stage.name.clone(),
@@ -249,9 +248,6 @@ impl Run<'_> {
         if let Ended::Cancelled = end {
             return self.close_studies();
         }
-        if outcome == TrialOutcome::Ran {
-            run.ran.push(fingerprint);
-        }
         let Some(trial) = run.under_way.get_mut(&number) else { return };
         trial.note(repeat, end, outcome, fingerprint);
         if trial.needs_more() && !self.schedule.is_closed() {
@@ -291,6 +287,9 @@ impl Run<'_> {
             }
             Ended::Failed(failure) => {
                 self.tell_failed(tune, number, point, failure, seconds);
+                if first_ran {
+                    self.drop_early(tune, number);
+                }
                 return self.pump(tune);
             }
             Ended::Cancelled => return self.close_studies(),

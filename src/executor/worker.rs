@@ -114,6 +114,8 @@ pub struct Job {
     pub stop_rule: StopRule,
     /// Whether its outputs are wanted, and not only its metrics and curve, as of a trial.
     pub wants_outputs: bool,
+    /// Whether it runs as a trial.
+    pub of_trial: bool,
     /// Whether its outputs are stored; always unless given.
     pub keep: Option<Keep>,
     /// Whether it runs whatever the store has, and from the beginning.
@@ -317,6 +319,7 @@ fn publish(job: &Job, finished: Finished, curve: &Curve) -> Result<Entry, Stop> 
         curve: curve.clone(),
         failure: None,
         accidents: 0,
+        of_trial: job.of_trial,
     };
     job.store.put_entry(&entry).map_err(store)?;
     let _ = files::remove_folder(&job.store.checkpoint_path(job.fingerprint));
@@ -355,6 +358,7 @@ fn remember(job: &Job, stop: &Stop, curve: &Curve) {
             curve: curve.clone(),
             failure: Some(failure.clone()),
             accidents: 0,
+            of_trial: job.of_trial,
         }),
         Stop::Failed(_) | Stop::Cancelled => Ok(()),
     };

@@ -38,6 +38,7 @@ fn entry(store: &Store, name: &str, bytes: &[u8]) -> Entry {
         curve: Curve::default(),
         failure: None,
         accidents: 0,
+        of_trial: false,
     };
     store.put_entry(&entry).unwrap();
     entry
