@@ -213,6 +213,11 @@ impl Store {
         Some(entry)
     }
 
+    /// Says whether there is a file of the entry of `fingerprint`, be it whole or not.
+    pub fn has_entry(&self, fingerprint: Fingerprint) -> bool {
+        self.sharded("entries", fingerprint.0).exists()
+    }
+
     /// Writes an entry; its blobs lie in the store already.
     ///
     /// # Errors

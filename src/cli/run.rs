@@ -1,6 +1,7 @@
 //! `runner run`: runs what changed, and what depends on it.
 
 use std::collections::HashSet;
+use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
 
 use clap::Args;
@@ -40,8 +41,9 @@ pub struct Run {
 ///
 /// Every mistake of the file, and what the executor cannot go on from.
 pub fn run(arguments: &Run, session: &mut Session<'_>) -> Result<Exit, Error> {
-    let pipeline = session.load_and_keep(&arguments.pipeline)?;
-    let plan = super::plan_of(&pipeline, &arguments.stages)?;
+    // The program ends with the run: to free a hundred thousand stages one by one only takes time.
+    let pipeline = ManuallyDrop::new(session.load_and_keep(&arguments.pipeline)?);
+    let plan = ManuallyDrop::new(super::plan_of(&pipeline, &arguments.stages)?);
     let named =
         |stage: &&&Stage| arguments.stages.is_empty() || arguments.stages.contains(&stage.name);
     let forced = plan.order.iter().filter(named).map(|stage| stage.name.clone());

@@ -66,7 +66,7 @@ impl Run<'_> {
         }
     }
 
-    fn stage_checked(
+    pub(super) fn stage_checked(
         &mut self,
         id: TaskId,
         manifest: Manifest,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::process::Cancel;
-use super::worker::{Message, PlaceResult};
+use super::worker::PlaceResult;
 use super::{Run, StageState, StageTask, Task, place};
 use crate::event::{Event, Outcome, RunOutcome};
 use crate::schedule::TaskId;
@@ -19,12 +19,7 @@ impl Run<'_> {
         let (stage, root) = (Arc::clone(&task.stage), self.root.clone());
         let (store, pipeline) = (Arc::clone(&self.store), self.pipeline.name.clone());
         self.spawn(id, move || {
-            let placed = place::artifacts(&store, &stage, &entry.outputs).and_then(|artifacts| {
-                let folder = place::folder(&root, &pipeline);
-                let written = store.place(&pipeline, &folder, &artifacts)?;
-                Ok((artifacts, written))
-            });
-            Message::Placed { task: id, outcome, entry, placed }
+            place::message(id, outcome, entry, &store, &stage, &root, &pipeline)
         });
     }
 
@@ -37,6 +32,9 @@ impl Run<'_> {
     ) {
         match placed {
             Ok((artifacts, written)) => {
+                if outcome == Outcome::Ran {
+                    self.ran.insert(self.fingerprint(id));
+                }
                 self.artifacts.extend(artifacts);
                 self.say_placed(written);
             }
@@ -111,7 +109,12 @@ impl Run<'_> {
 
     /// Places all artifacts of the run once more under one lock: another run of the pipeline may
     /// have placed its own between ours, and what lies there at the end must be of one run.
+    ///
+    /// Where nothing was placed, each stage's artifacts were looked at just now.
     fn place_as_a_set(&mut self) {
+        if self.store.is_unplaced(&self.pipeline.name) {
+            return;
+        }
         let folder = place::folder(&self.root, &self.pipeline.name);
         let placed = self.store.place(&self.pipeline.name, &folder, &self.artifacts);
         let kept = self.store.keep_placed(&self.pipeline.name);

@@ -3,9 +3,29 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::worker::Message;
+use crate::event::Outcome;
 use crate::pipeline::Stage;
+use crate::schedule::TaskId;
 use crate::store::artifacts::Artifact;
-use crate::store::{Blob, Store, StoreError};
+use crate::store::{Blob, Entry, Store, StoreError};
+
+/// Places the artifacts of a stage whose outputs are there, and tells it.
+pub fn message(
+    task: TaskId,
+    outcome: Outcome,
+    entry: Box<Entry>,
+    store: &Store,
+    stage: &Stage,
+    root: &Path,
+    pipeline: &str,
+) -> Message {
+    let placed = artifacts(store, stage, &entry.outputs).and_then(|artifacts| {
+        let written = store.place(pipeline, &folder(root, pipeline), &artifacts)?;
+        Ok((artifacts, written))
+    });
+    Message::Placed { task, outcome, entry, placed }
+}
 
 /// Gives the folder of a pipeline's artifacts.
 pub fn folder(root: &Path, pipeline: &str) -> PathBuf {

@@ -2,22 +2,23 @@
 //!
 //! Of most stages of most runs nothing has changed. What the last run saw of a stage is believed
 //! where its fingerprint is the same and `stat` says that the entry, the outputs' bytes and the
-//! artifacts are the same; of all else `check` finds the truth.
+//! artifacts are the same. Where there is no entry at all, there is nothing to look at either. Of all
+//! else `check` finds the truth.
 
 use super::{Run, Task, place};
 use crate::event::Outcome;
-use crate::freshness;
+use crate::freshness::{self, Found};
 use crate::schedule::TaskId;
 use crate::store::Entry;
 
 impl Run<'_> {
-    /// Ends a stage if it is as the last run left it, and says whether it is.
+    /// Ends a stage if it is as the last run left it, or queues it if the store has nothing of it;
+    /// says whether it is one or the other.
     ///
     /// It takes some file-system calls on the loop's thread, and hashes nothing.
     pub(super) fn recall(&mut self, id: TaskId) -> bool {
         let Task::Stage(task) = &self.tasks[id.index()] else { return false };
         let stage = std::sync::Arc::clone(&task.stage);
-        let Some(seen) = self.seen.get(&stage.name) else { return false };
         let Some(digests) =
             freshness::known_input_digests(&stage, &self.root, &self.store, &self.done)
         else {
@@ -25,12 +26,16 @@ impl Run<'_> {
         };
         let manifest = freshness::manifest(&self.pipeline, &stage, &digests);
         let fingerprint = manifest.fingerprint();
+        let seen = self.seen.get(&stage.name).filter(|seen| seen.fingerprint == fingerprint);
+        let Some(seen) = seen else {
+            let is_new = !self.store.has_entry(fingerprint);
+            if is_new {
+                self.stage_checked(id, manifest, digests, Found::Absent);
+            }
+            return is_new;
+        };
         let gives_all = stage.outputs.iter().all(|spec| seen.outputs.contains_key(&spec.name));
-        if seen.fingerprint != fingerprint
-            || !gives_all
-            || self.is_forced(&stage, fingerprint)
-            || !self.store.is_as_seen(seen)
-        {
+        if !gives_all || self.is_forced(&stage, fingerprint) || !self.store.is_as_seen(seen) {
             return false;
         }
         let Some(artifacts) = place::plain_artifacts(&stage, &seen.outputs) else { return false };

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::worker::{self, InputFile, Job, Message};
+use super::worker::{self, InputFile, Job, Message, Placing};
 use super::{Run, StageTask, Task};
 use crate::fingerprint::{Digest, Manifest};
 use crate::freshness::InputDigests;
@@ -86,6 +86,10 @@ impl Run<'_> {
             keep: None,
             root: self.root.clone(),
             store: Arc::clone(&self.store),
+            placing: (task == of).then(|| Placing {
+                stage: Arc::clone(stage),
+                pipeline: self.pipeline.name.clone(),
+            }),
             sender: self.sender.clone(),
             cancel: self.cancel.subscribe(),
         }
@@ -122,7 +126,7 @@ impl Run<'_> {
             let running = tokio::spawn(worker::run_command(job));
             tokio::spawn(async move {
                 let message = match running.await {
-                    Ok(end) => Message::Ended { task, end },
+                    Ok(message) => message,
                     Err(error) => {
                         let failure = worker::panicked(&*error.into_panic());
                         Message::Panicked { task, failure }

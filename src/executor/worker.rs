@@ -14,6 +14,7 @@ use tracing::Instrument;
 
 use super::check::Check;
 use super::listener::Listener;
+use super::place;
 use super::process::{self, Cancel};
 use super::tuning::StudyRun;
 use crate::conversion::Conversion;
@@ -21,6 +22,7 @@ use crate::data::Format;
 use crate::event::Outcome;
 use crate::fingerprint::{Digest, Fingerprint, Manifest};
 use crate::freshness::{Found, look_up};
+use crate::pipeline::Stage;
 use crate::schedule::TaskId;
 use crate::stage::command::{Launch, Paths};
 use crate::stage::{self, Context, Failure, Finished, OutputSpec, Params, Stop};
@@ -124,10 +126,21 @@ pub struct Job {
     pub root: PathBuf,
     /// Where outputs go.
     pub store: Arc<Store>,
+    /// The stage whose artifacts are placed when a command has ended; none of a trial.
+    pub placing: Option<Placing>,
     /// Who listens.
     pub sender: UnboundedSender<Message>,
     /// Whether the run is being cancelled.
     pub cancel: watch::Receiver<Cancel>,
+}
+
+/// Whose artifacts are placed, and of which pipeline.
+#[derive(Clone)]
+pub struct Placing {
+    /// The stage.
+    pub stage: Arc<Stage>,
+    /// The pipeline's name.
+    pub pipeline: String,
 }
 
 impl Job {
@@ -150,23 +163,29 @@ pub fn run(job: &Job) -> End {
     finish(job, result, listener.into_curve())
 }
 
-/// Runs a command to its end.
-pub async fn run_command(job: Job) -> End {
+/// Runs a command to its end, places the artifacts of a stage that ends well, and tells it.
+pub async fn run_command(job: Job) -> Message {
+    let task = job.task;
+    let ended = |end| Message::Ended { task, end };
     let job = Arc::new(job);
     let beginning = Arc::clone(&job);
-    // Conversions and locks may take long; the loop must not wait for them.
-    let begun = tokio::task::spawn_blocking(move || {
+    let begin = move || {
         let lock = begin(&beginning)?;
         match prepare_command(&beginning) {
             Ok(launch) => Ok((lock, launch)),
             Err(stop) => Err(Box::new(End::Stopped(stop, Curve::default()))),
         }
-    });
-    let (lock, launch) = match begun.await {
+    };
+    let begun = match begins_soon(&job) {
+        true => Ok(begin()),
+        false => tokio::task::spawn_blocking(begin).await,
+    };
+    let (lock, launch) = match begun {
         Ok(Ok(begun)) => begun,
-        Ok(Err(end)) => return *end,
+        Ok(Err(end)) => return ended(*end),
         Err(error) => {
-            return End::Stopped(panicked_text(error.to_string()).into(), Curve::default());
+            let stop = panicked_text(error.to_string()).into();
+            return ended(End::Stopped(stop, Curve::default()));
         }
     };
     let listener = Arc::new(Listener::new(&job));
@@ -174,16 +193,34 @@ pub async fn run_command(job: Job) -> End {
     let exit = process::run(&launch, &log, &*listener, job.cancel.clone());
     let exit = exit.instrument(job.span()).await;
     let ending = Arc::clone(&job);
-    let ended = tokio::task::spawn_blocking(move || {
-        let _lock = lock;
+    let finished = tokio::task::spawn_blocking(move || {
         let curve = listener.curve();
         let result = exit.and_then(|_| command_result(&ending));
-        finish(&ending, result, curve)
+        let end = finish(&ending, result, curve);
+        drop(lock);
+        match (end, &ending.placing) {
+            (End::Ran(entry), Some(Placing { stage, pipeline })) => {
+                let (store, root) = (&ending.store, &ending.root);
+                place::message(task, Outcome::Ran, entry, store, stage, root, pipeline)
+            }
+            (end, _) => Message::Ended { task, end },
+        }
     });
-    match ended.await {
-        Ok(end) => end,
-        Err(error) => End::Stopped(panicked_text(error.to_string()).into(), Curve::default()),
+    match finished.await {
+        Ok(message) => message,
+        Err(error) => {
+            let stop = panicked_text(error.to_string()).into();
+            ended(End::Stopped(stop, Curve::default()))
+        }
     }
+}
+
+/// Says whether a command needs a few file-system calls alone to begin, which take less than to wake
+/// a thread: nothing to convert, to remove or to hash.
+fn begins_soon(job: &Job) -> bool {
+    let converts = job.inputs.values().any(|input| input.format.is_some());
+    let has_remains = || job.store.work_path(job.fingerprint).exists();
+    !converts && !job.force && !job.store.has_entry(job.fingerprint) && !has_remains()
 }
 
 /// Takes the action's lock and makes its working folder, or says why there is nothing to run.

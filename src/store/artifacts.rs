@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::stat_cache::Stamp;
 use super::{Store, StoreError, files, lock};
 use crate::fingerprint::Digest;
 
@@ -19,6 +20,8 @@ pub(super) struct Places {
     record: Record,
     /// What this process has placed since, and the file does not tell.
     news: Record,
+    /// The file as it was read.
+    stamp: Option<Stamp>,
 }
 
 /// An output and the place where people look for it.
@@ -112,6 +115,15 @@ impl Store {
         })
     }
 
+    /// Says whether neither this process nor, by the record, another has placed anything for a
+    /// pipeline since the record was read.
+    pub fn is_unplaced(&self, pipeline: &str) -> bool {
+        let stamp = Stamp::of(&self.record_path(pipeline)).ok();
+        self.with_places(pipeline, |places| {
+            places.news.is_empty() && stamp.is_some() && stamp == places.stamp
+        })
+    }
+
     /// Gives what was last placed where an artifact is to lie.
     fn last_placed(&self, pipeline: &str, artifact: &Artifact) -> Option<Digest> {
         self.with_places(pipeline, |places| places.record.get(&artifact.path).copied())
@@ -121,7 +133,9 @@ impl Store {
     fn with_places<T>(&self, pipeline: &str, work: impl FnOnce(&mut Places) -> T) -> T {
         let mut placed = self.placed();
         if !placed.contains_key(pipeline) {
-            let places = Places { record: self.read_record(pipeline), news: Record::new() };
+            let stamp = Stamp::of(&self.record_path(pipeline)).ok();
+            let record = self.read_record(pipeline);
+            let places = Places { record, news: Record::new(), stamp };
             placed.insert(pipeline.to_owned(), places);
         }
         // It was put there just now if it was not there before.
