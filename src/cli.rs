@@ -8,6 +8,7 @@ use std::io::{self, ErrorKind, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -193,8 +194,8 @@ impl Session<'_> {
     /// # Errors
     ///
     /// Every mistake of the file, for the caller to hand up.
-    pub fn load(&mut self, arguments: &PipelineArguments) -> Result<Pipeline, Error> {
-        Ok(self.load_kept(arguments)?.pipeline)
+    pub fn load(&mut self, arguments: &PipelineArguments) -> Result<Arc<Pipeline>, Error> {
+        Ok(Arc::new(self.load_kept(arguments)?.pipeline))
     }
 
     /// Does what [`Session::load`] does, and keeps a large pipeline for the next time.
@@ -202,7 +203,7 @@ impl Session<'_> {
     /// # Errors
     ///
     /// Every mistake of the file, for the caller to hand up.
-    pub fn load_and_keep(&mut self, arguments: &PipelineArguments) -> Result<Pipeline, Error> {
+    pub fn load_and_keep(&mut self, arguments: &PipelineArguments) -> Result<Arc<Pipeline>, Error> {
         let Loaded { pipeline, to_keep, .. } = self.load_kept(arguments)?;
         if let Some(bytes) = to_keep {
             let folder = self.root.join(".runner");
@@ -212,7 +213,7 @@ impl Session<'_> {
                 tracing::warn!("{error}");
             }
         }
-        Ok(pipeline)
+        Ok(Arc::new(pipeline))
     }
 
     fn load_kept(&mut self, arguments: &PipelineArguments) -> Result<Loaded, Error> {
@@ -258,7 +259,7 @@ fn kept_path(folder: &Path, file: &Path) -> PathBuf {
 /// # Errors
 ///
 /// [`Error::Usage`] where one of them is no stage.
-fn plan_of<'p>(pipeline: &'p Pipeline, stages: &[String]) -> Result<Plan<'p>, Error> {
+fn plan_of<'p>(pipeline: &'p Arc<Pipeline>, stages: &[String]) -> Result<Plan<'p>, Error> {
     Plan::new(pipeline, stages).map_err(|unknown| {
         let message = unknown.to_string();
         Error::usage(message, unknown.help)
@@ -271,7 +272,7 @@ fn plan_of<'p>(pipeline: &'p Pipeline, stages: &[String]) -> Result<Plan<'p>, Er
 ///
 /// [`Error::Usage`] where one of them is no stage, [`Error::Input`] where an input cannot be read.
 fn judge<'p>(
-    pipeline: &'p Pipeline,
+    pipeline: &'p Arc<Pipeline>,
     stages: &[String],
     session: &Session<'_>,
 ) -> Result<Vec<(&'p Stage, Freshness)>, Error> {

@@ -41,6 +41,7 @@ pub mod process;
 mod repeats;
 pub mod signals;
 mod spawn;
+mod stage_ref;
 mod start;
 mod study_end;
 mod study_outputs;
@@ -51,6 +52,7 @@ mod worker;
 
 use process::Cancel;
 use signals::Signals;
+use stage_ref::StageRef;
 use trial::Trial;
 use tuning::StudyRun;
 use worker::{End, Message};
@@ -115,7 +117,7 @@ enum Task {
 }
 
 struct StageTask {
-    stage: Arc<Stage>,
+    stage: StageRef,
     started: Instant,
     reasons: Vec<DirtyReason>,
     /// Its identity, once it was checked.
@@ -158,6 +160,8 @@ struct Run<'r> {
     artifacts: Vec<Artifact>,
     /// What the last run saw of each stage, and what this one sees; written at the end.
     seen: SeenStages,
+    /// Whether there was a history before this run: a new one is told of every stage.
+    has_history: bool,
     /// Whether this run saw anything that the last did not.
     saw_news: bool,
     sender: UnboundedSender<Message>,
@@ -178,10 +182,11 @@ impl<'r> Run<'r> {
         emit: &'r mut dyn FnMut(&Event),
     ) -> Run<'r> {
         let (sender, receiver) = unbounded_channel();
+        let has_history = store.path("history.sqlite").exists();
         let history = History::open(&store.path("history.sqlite"));
         let seen = store.seen(&plan.pipeline.name);
         let mut run = Run {
-            pipeline: Arc::new(plan.pipeline.clone()),
+            pipeline: Arc::clone(plan.pipeline),
             root: root.to_owned(),
             options,
             store,
@@ -196,6 +201,7 @@ impl<'r> Run<'r> {
             roots: BTreeMap::new(),
             artifacts: Vec::new(),
             seen,
+            has_history,
             saw_news: false,
             sender,
             receiver,
@@ -216,7 +222,7 @@ impl<'r> Run<'r> {
             let id = self.schedule.add_stage(&needs, demand(stage.kind()));
             ids.insert(&stage.name, id);
             self.tasks.push(Task::Stage(StageTask {
-                stage: Arc::new((*stage).clone()),
+                stage: StageRef::new(&self.pipeline, &stage.name),
                 started: Instant::now(),
                 reasons: Vec::new(),
                 manifest: None,

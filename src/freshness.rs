@@ -65,8 +65,8 @@ impl UnreadableInput {
     }
 }
 
-/// The digests of the outputs of stages that are done, by stage and output.
-pub type OutputDigests = HashMap<(String, String), Digest>;
+/// The digests of the outputs of stages that are done, by stage and by output.
+pub type OutputDigests = HashMap<String, BTreeMap<String, Digest>>;
 
 /// The digests of the files that a stage reads, by the input's full name.
 pub type InputDigests = BTreeMap<String, Digest>;
@@ -86,10 +86,12 @@ pub fn input_digests(
     let mut digests = BTreeMap::new();
     for (name, input) in &stage.inputs {
         let digest = match &input.from {
-            Source::Output { stage, output } => match done.get(&(stage.clone(), output.clone())) {
-                Some(digest) => *digest,
-                None => return Ok(None),
-            },
+            Source::Output { stage, output } => {
+                match done.get(stage).and_then(|outputs| outputs.get(output)) {
+                    Some(digest) => *digest,
+                    None => return Ok(None),
+                }
+            }
             Source::File(file) => {
                 let path = root.join(file);
                 store.digest(&path).map_err(|source| UnreadableInput {
@@ -115,7 +117,7 @@ pub fn known_input_digests(
 ) -> Option<InputDigests> {
     let digest = |(name, input): (&String, &Input)| {
         let digest = match &input.from {
-            Source::Output { stage, output } => *done.get(&(stage.clone(), output.clone()))?,
+            Source::Output { stage, output } => *done.get(stage)?.get(output)?,
             Source::File(file) => store.known_digest(&root.join(file))?,
         };
         Some((name.clone(), digest))
@@ -276,8 +278,8 @@ pub fn of_plan<'p>(
         };
         if let Freshness::Fresh(entry) = &freshness {
             fresh.insert(&stage.name);
-            let outputs = entry.outputs.iter();
-            done.extend(outputs.map(|(name, b)| ((stage.name.clone(), name.clone()), b.digest)));
+            let outputs = entry.outputs.iter().map(|(name, blob)| (name.clone(), blob.digest));
+            done.insert(stage.name.clone(), outputs.collect());
         }
         judged.push((stage, freshness));
     }

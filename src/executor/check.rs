@@ -34,7 +34,7 @@ impl Run<'_> {
                 trial.check(store, self.is_forced(&trial.stage, trial.fingerprint))
             }
             Task::Stage(StageTask { stage, .. }) => {
-                let (pipeline, stage) = (Arc::clone(&self.pipeline), Arc::clone(stage));
+                let (pipeline, stage) = (Arc::clone(&self.pipeline), stage.clone());
                 let (root, store) = (self.root.clone(), Arc::clone(&self.store));
                 let known = self.known_digests(&stage);
                 Box::new(move || check_stage(&pipeline, &stage, &root, &store, &known))
@@ -50,10 +50,10 @@ impl Run<'_> {
     /// Gives the digests of the outputs that a stage reads.
     pub(super) fn known_digests(&self, stage: &Stage) -> OutputDigests {
         let sources = stage.inputs.values().filter_map(|input| match &input.from {
-            Source::Output { stage, output } => Some((stage.clone(), output.clone())),
+            Source::Output { stage, .. } => Some(stage),
             Source::File(_) => None,
         });
-        sources.filter_map(|source| Some((source.clone(), *self.done.get(&source)?))).collect()
+        sources.filter_map(|stage| Some((stage.clone(), self.done.get(stage)?.clone()))).collect()
     }
 
     pub(super) fn checked(&mut self, task: TaskId, check: Check) {
@@ -74,7 +74,7 @@ impl Run<'_> {
         found: Found,
     ) {
         let Task::Stage(task) = &self.tasks[id.index()] else { return };
-        let stage = Arc::clone(&task.stage);
+        let stage = task.stage.clone();
         let fingerprint = manifest.fingerprint();
         let forced = self.is_forced(&stage, fingerprint);
         let (reasons, entry) = match found {

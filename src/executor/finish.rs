@@ -16,7 +16,7 @@ impl Run<'_> {
     /// Places the artifacts of a stage whose outputs are there; it ends when they are.
     pub(super) fn place(&mut self, id: TaskId, outcome: Outcome, entry: Box<Entry>) {
         let Task::Stage(task) = &self.tasks[id.index()] else { return };
-        let (stage, root) = (Arc::clone(&task.stage), self.root.clone());
+        let (stage, root) = (task.stage.clone(), self.root.clone());
         let (store, pipeline) = (Arc::clone(&self.store), self.pipeline.name.clone());
         self.spawn(id, move || {
             place::message(id, outcome, entry, &store, &stage, &root, &pipeline)
@@ -56,9 +56,8 @@ impl Run<'_> {
         metrics: &BTreeMap<String, f64>,
     ) {
         let name = self.stage_name(id);
-        for (output, blob) in outputs {
-            self.done.insert((name.clone(), output.clone()), blob.digest);
-        }
+        let digests = outputs.iter().map(|(output, blob)| (output.clone(), blob.digest));
+        self.done.insert(name.clone(), digests.collect());
         self.roots.insert(name, self.fingerprint(id));
         self.finish_stage(id, outcome, metrics, None);
     }

@@ -12,20 +12,22 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
-use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::time::{self, MissedTickBehavior};
 
 use crate::stage::command::Launch;
 use crate::stage::{Failure, OutputSpec, Progress, Stop};
 
+#[cfg_attr(not(target_os = "linux"), path = "process/child/portable.rs")]
+mod child;
 mod log;
 mod metrics;
 
+use child::Child;
 pub use metrics::read_metrics;
 
 /// How long a program that was asked to end may take before it is killed.
@@ -177,10 +179,7 @@ fn spawn(launch: &Launch, log: &Path) -> Result<Child, Failure> {
     })?;
     let mut command = Command::new(&launch.program);
     command.args(&launch.arguments).envs(&launch.env).current_dir(&launch.dir);
-    command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
-    command.process_group(0);
-    die_with_parent(&mut command);
-    command.spawn().map_err(|error| spawn_failure(launch, &error))
+    child::spawn(command, stdout, stderr).map_err(|error| spawn_failure(launch, &error))
 }
 
 /// Opens the log twice over one open file: what comes first stands first, be it output or error.
@@ -193,35 +192,13 @@ fn open_log(log: &Path) -> io::Result<(File, File)> {
     Ok((file.try_clone()?, file))
 }
 
-/// Has the kernel kill the program when the thread that starts it dies, as nothing else can where
-/// we are killed ourselves. What the program has started in turn is not reached.
-#[cfg(target_os = "linux")]
-fn die_with_parent(command: &mut Command) {
-    use rustix::process::{getpid, getppid, set_parent_process_death_signal};
-
-    let parent = getpid();
-    let ask = move || {
-        set_parent_process_death_signal(Some(Signal::KILL))?;
-        // It may have died before it was asked.
-        if getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::Interrupted.into()) }
-    };
-    // SAFETY: between fork and exec, `ask` makes two system calls, which are async-signal-safe,
-    // and neither allocates nor takes a lock.
-    unsafe {
-        command.pre_exec(ask);
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn die_with_parent(_: &mut Command) {}
-
 /// The process group of a program; what is left of it is killed when this goes out of scope.
 struct Group(Option<Pid>);
 
 impl Group {
     fn of(child: &Child) -> Group {
         // A child that has not been waited for has an id, which is its group's too.
-        Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)))
+        Group(child.id())
     }
 
     /// Sends a signal to all members. That there is none left is no error.

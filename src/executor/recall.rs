@@ -10,6 +10,7 @@ use crate::event::Outcome;
 use crate::freshness::{self, Found};
 use crate::schedule::TaskId;
 use crate::store::Entry;
+use crate::store::seen::Seen;
 
 impl Run<'_> {
     /// Ends a stage if it is as the last run left it, or queues it if the store has nothing of it;
@@ -18,7 +19,7 @@ impl Run<'_> {
     /// It takes some file-system calls on the loop's thread, and hashes nothing.
     pub(super) fn recall(&mut self, id: TaskId) -> bool {
         let Task::Stage(task) = &self.tasks[id.index()] else { return false };
-        let stage = std::sync::Arc::clone(&task.stage);
+        let stage = task.stage.clone();
         let Some(digests) =
             freshness::known_input_digests(&stage, &self.root, &self.store, &self.done)
         else {
@@ -26,7 +27,8 @@ impl Run<'_> {
         };
         let manifest = freshness::manifest(&self.pipeline, &stage, &digests);
         let fingerprint = manifest.fingerprint();
-        let seen = self.seen.get(&stage.name).filter(|seen| seen.fingerprint == fingerprint);
+        let is_same = |seen: &&Seen| self.has_history && seen.fingerprint == fingerprint;
+        let seen = self.seen.get(&stage.name).filter(is_same);
         let Some(seen) = seen else {
             let is_new = !self.store.has_entry(fingerprint);
             if is_new {

@@ -32,7 +32,7 @@ impl Run<'_> {
             }
             Task::Stage(task) => {
                 task.started = Instant::now();
-                let stage = Arc::clone(&task.stage);
+                let stage = task.stage.clone();
                 // Only a checked task is started, and the check leaves its manifest.
                 let manifest = task.manifest.clone().expect("a started stage was checked");
                 match stage.kind() {
@@ -86,10 +86,8 @@ impl Run<'_> {
             keep: None,
             root: self.root.clone(),
             store: Arc::clone(&self.store),
-            placing: (task == of).then(|| Placing {
-                stage: Arc::clone(stage),
-                pipeline: self.pipeline.name.clone(),
-            }),
+            placing: (task == of)
+                .then(|| Placing { stage: stage.clone(), pipeline: self.pipeline.name.clone() }),
             sender: self.sender.clone(),
             cancel: self.cancel.subscribe(),
         }

@@ -57,6 +57,7 @@ impl Run<'_> {
         let Task::Stage(task) = &mut self.tasks[id.index()] else { return };
         let before = std::mem::replace(&mut task.state, StageState::Ended);
         let is_done = matches!(outcome, Outcome::Ran | Outcome::Cached);
+        let is_recalled = outcome == Outcome::Cached && task.manifest.is_none();
         let event = Event::StageFinished {
             stage: task.stage.name.clone(),
             outcome,
@@ -71,7 +72,10 @@ impl Run<'_> {
         };
         let fingerprint = is_done.then(|| self.fingerprint(id));
         *self.counts.entry(outcome).or_default() += 1;
-        self.history.record(&event, fingerprint);
+        // A stage that is as the last run left it has its row from then.
+        if !is_recalled {
+            self.history.record(&event, fingerprint);
+        }
         (self.emit)(&event);
     }
 

@@ -16,13 +16,13 @@ use super::check::Check;
 use super::listener::Listener;
 use super::place;
 use super::process::{self, Cancel};
+use super::stage_ref::StageRef;
 use super::tuning::StudyRun;
 use crate::conversion::Conversion;
 use crate::data::Format;
 use crate::event::Outcome;
 use crate::fingerprint::{Digest, Fingerprint, Manifest};
 use crate::freshness::{Found, look_up};
-use crate::pipeline::Stage;
 use crate::schedule::TaskId;
 use crate::stage::command::{Launch, Paths};
 use crate::stage::{self, Context, Failure, Finished, OutputSpec, Params, Stop};
@@ -138,7 +138,7 @@ pub struct Job {
 #[derive(Clone)]
 pub struct Placing {
     /// The stage.
-    pub stage: Arc<Stage>,
+    pub stage: StageRef,
     /// The pipeline's name.
     pub pipeline: String,
 }

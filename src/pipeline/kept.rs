@@ -5,6 +5,10 @@
 //! a mistake or a warning, the file is checked anew: a pipeline with a warning is never kept. Knows
 //! nothing of where the bytes lie; whoever keeps them must see that they come back whole.
 
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,7 +55,9 @@ pub(super) fn read(
     root: &Path,
 ) -> Option<Pipeline> {
     let pipeline = parse(bytes, key, file)?;
-    pipeline.stages.values().all(|stage| is_sound(stage, root)).then_some(pipeline)
+    let mut folders = Folders::default();
+    let is_sound = |stage| is_sound(stage, root, &mut folders);
+    pipeline.stages.values().all(is_sound).then_some(pipeline)
 }
 
 fn parse(bytes: &[u8], key: blake3::Hash, file: &Arc<SourceFile>) -> Option<Pipeline> {
@@ -63,7 +69,7 @@ fn parse(bytes: &[u8], key: blake3::Hash, file: &Arc<SourceFile>) -> Option<Pipe
 
 /// Asks the disk what the check asks it of a stage: whether its files are there, and whether its
 /// command names others.
-fn is_sound(stage: &Stage, root: &Path) -> bool {
+fn is_sound(stage: &Stage, root: &Path, folders: &mut Folders) -> bool {
     let files = stage.inputs.values().filter_map(|input| match &input.from {
         Source::File(path) => Some(path.clone()),
         Source::Output { .. } => None,
@@ -72,7 +78,40 @@ fn is_sound(stage: &Stage, root: &Path) -> bool {
     let is_file = |path: &PathBuf| root.join(path).is_file();
     files.iter().all(is_file)
         && match &stage.params {
-            Params::Command(params) => params.undeclared_files(root, &files).is_empty(),
+            Params::Command(params) => {
+                !params.names_any_file(root, |path| folders.may_have(&path))
+                    || params.undeclared_files(root, &files).is_empty()
+            }
             _ => true,
         }
+}
+
+/// The names in folders that were asked about: of the words of ten thousand commands hardly any is a
+/// file, and to list the one folder in which they would lie is faster than to ask for each.
+#[derive(Default)]
+struct Folders(HashMap<PathBuf, Option<HashSet<OsString>>>);
+
+/// Names in a folder up to which it is listed.
+const LISTED: usize = 10_000;
+
+impl Folders {
+    /// Says whether there may be a file at a path: a no is certain.
+    fn may_have(&mut self, path: &Path) -> bool {
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return true };
+        if !self.0.contains_key(folder) {
+            self.0.insert(folder.to_owned(), names(folder));
+        }
+        self.0[folder].as_ref().is_none_or(|names| names.contains(name))
+    }
+}
+
+/// Lists a folder; `None` where that is not possible or takes too long.
+fn names(folder: &Path) -> Option<HashSet<OsString>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Some(HashSet::new()),
+        Err(_) => return None,
+    };
+    let names = entries.take(LISTED + 1).map(|entry| entry.map(|entry| entry.file_name()));
+    names.collect::<Result<HashSet<_>, _>>().ok().filter(|names| names.len() <= LISTED)
 }

@@ -43,6 +43,13 @@ pub fn undeclared(params: &Params, root: &Path, declared: &[PathBuf]) -> Vec<Men
     named.into_iter().map(mention).collect()
 }
 
+/// Says whether the command names any file under `root`, declared or not; `may_be_file` answers for
+/// a path.
+pub fn names_any(params: &Params, root: &Path, may_be_file: impl FnMut(PathBuf) -> bool) -> bool {
+    let folder = params.folder(root);
+    words(params).iter().map(|word| folder.join(word)).any(may_be_file)
+}
+
 fn warning(file: &Path) -> ParamIssue {
     let name = file.display();
     let key = file.file_stem().unwrap_or_default().to_string_lossy();
