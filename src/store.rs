@@ -26,6 +26,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -57,6 +58,8 @@ pub struct Store {
     placed: Mutex<BTreeMap<String, artifacts::Places>>,
     /// The files of the entries that this process has read or written, as they were then.
     stamps: Mutex<HashMap<Fingerprint, Stamp>>,
+    /// Whether the file system may know reflinks, as far as it was tried.
+    reflinks: AtomicBool,
 }
 
 /// The record "this fingerprint gave these outputs".
@@ -147,6 +150,7 @@ impl Store {
             stats: Mutex::new(stats),
             placed: Mutex::default(),
             stamps: Mutex::default(),
+            reflinks: AtomicBool::new(true),
         }
     }
 

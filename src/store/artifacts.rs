@@ -5,6 +5,7 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use super::stat_cache::Stamp;
 use super::{Store, StoreError, files, lock};
@@ -187,8 +188,7 @@ impl Store {
     fn write_artifact(&self, path: &Path, digest: Digest) -> Result<(), StoreError> {
         files::create_parent(path)?;
         let (folder, temporaries) = (files::parent(path), self.temporaries());
-        fs::create_dir_all(&temporaries)
-            .map_err(StoreError::io("create the folder", &temporaries))?;
+        files::create_folder(&temporaries)?;
         let device = |folder: &Path| fs::metadata(folder).map(|metadata| metadata.dev()).ok();
         let mut written = Err(io::ErrorKind::CrossesDevices.into());
         if device(folder) == device(&temporaries) {
@@ -206,10 +206,22 @@ impl Store {
     /// Copies a blob to a temporary file in `folder` and renames that.
     fn write_artifact_through(&self, folder: &Path, path: &Path, digest: Digest) -> io::Result<()> {
         let blob = self.blob_path(digest);
-        let copy = |temporary: &Path| reflink_copy::reflink_or_copy(&blob, temporary).map(|_| ());
+        let copy = |temporary: &Path| self.copy(&blob, temporary);
         let temporary = tempfile::Builder::new().prefix(files::TEMPORARY).make_in(folder, copy)?;
         // Blobs are read-only; an artifact is the user's to edit.
         fs::set_permissions(temporary.path(), Permissions::from_mode(0o644))?;
         temporary.persist(path).map_err(|failed| failed.error)
+    }
+
+    /// Copies a file to one that is not there; a reflink where the file system can.
+    fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
+        // An attempt in vain makes a file and removes it: one is enough to know.
+        if self.reflinks.load(Ordering::Relaxed) {
+            match reflink_copy::reflink(from, to) {
+                Ok(()) => return Ok(()),
+                Err(_) => self.reflinks.store(false, Ordering::Relaxed),
+            }
+        }
+        fs::copy(from, to).map(|_| ())
     }
 }

@@ -99,7 +99,7 @@ pub fn write_through(folder: &Path, path: &Path, bytes: &[u8]) -> Result<(), Sto
 ///
 /// [`StoreError::Io`] where the folder cannot be written.
 pub fn temporary_in(folder: &Path) -> Result<tempfile::NamedTempFile, StoreError> {
-    fs::create_dir_all(folder).map_err(StoreError::io("create the folder", folder))?;
+    create_folder(folder)?;
     tempfile::Builder::new()
         .prefix(TEMPORARY)
         .permissions(Permissions::from_mode(0o644))
@@ -125,8 +125,22 @@ pub fn persist(file: tempfile::NamedTempFile, path: &Path) -> Result<(), StoreEr
 ///
 /// [`StoreError::Io`] where it cannot be created.
 pub fn create_parent(path: &Path) -> Result<(), StoreError> {
-    let folder = parent(path);
-    fs::create_dir_all(folder).map_err(StoreError::io("create the folder", folder))
+    create_folder(parent(path))
+}
+
+/// Creates a folder, with those that it lies in, where it is absent; one call where it is there.
+///
+/// # Errors
+///
+/// [`StoreError::Io`] where it cannot be created.
+pub fn create_folder(folder: &Path) -> Result<(), StoreError> {
+    let created = match fs::create_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(folder),
+        // What is no folder there is told by whoever puts a file in it.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    };
+    created.map_err(StoreError::io("create the folder", folder))
 }
 
 /// Gives the folder in which a file lies.

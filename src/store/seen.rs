@@ -37,7 +37,7 @@ impl Store {
     /// Reads what the last run of a pipeline saw; nothing where that is not known.
     pub fn seen(&self, pipeline: &str) -> SeenStages {
         let bytes = packed::read(&self.path("seen").join(pipeline), TITLE);
-        bytes.and_then(|bytes| unpack(&bytes)).unwrap_or_default()
+        bytes.and_then(|bytes| unpack(&bytes, &boot()?)).unwrap_or_default()
     }
 
     /// Writes what a run of a pipeline saw.
@@ -46,8 +46,9 @@ impl Store {
     ///
     /// [`StoreError::Io`] where it cannot be written; it is a cache, so nothing is lost.
     pub fn put_seen(&self, pipeline: &str, seen: &SeenStages) -> Result<(), StoreError> {
+        let Some(boot) = boot() else { return Ok(()) };
         let path = self.path("seen").join(pipeline);
-        packed::write(&self.temporaries(), &path, TITLE, &pack(seen))
+        packed::write(&self.temporaries(), &path, TITLE, &pack(seen, &boot))
     }
 
     /// Makes the record of an entry that this process has read or written; `None` where it does
@@ -86,8 +87,15 @@ impl Store {
     }
 }
 
-fn pack(seen: &SeenStages) -> Vec<u8> {
+/// Names this boot of the machine. After a loss of power an entry's file may be of the size and time
+/// that was seen and yet hold nothing: what another boot saw is not believed.
+fn boot() -> Option<String> {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()
+}
+
+fn pack(seen: &SeenStages, boot: &str) -> Vec<u8> {
     let mut packer = Packer::default();
+    packer.bytes(boot.as_bytes());
     for (stage, seen) in seen {
         packer.bytes(stage.as_bytes());
         packer.digest(seen.fingerprint.0);
@@ -108,8 +116,11 @@ fn pack(seen: &SeenStages) -> Vec<u8> {
     packer.0
 }
 
-fn unpack(bytes: &[u8]) -> Option<SeenStages> {
+fn unpack(bytes: &[u8], boot: &str) -> Option<SeenStages> {
     let mut unpacker = Unpacker(bytes);
+    if unpacker.bytes()? != boot.as_bytes() {
+        return None;
+    }
     let mut stages = SeenStages::new();
     while !unpacker.is_empty() {
         let stage = unpacker.text()?;
