@@ -78,6 +78,22 @@ pub enum Command {
     Completions(completions::Completions),
 }
 
+/// How many CPUs to use.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct CpuArguments {
+    /// How many CPUs to use, at most 1024; all unless given.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+}
+
+impl CpuArguments {
+    /// Gives the number that was given, else that of the CPUs that this process may use.
+    fn count(self) -> usize {
+        let all = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        self.jobs.map_or_else(all, usize::from)
+    }
+}
+
 /// A pipeline file and the values that the command line sets in it.
 #[derive(Args, Clone, Debug)]
 pub struct PipelineArguments {
@@ -285,11 +301,6 @@ fn judge<'p>(
 fn said(message: &str, help: Option<&str>) -> String {
     let help = help.map(|help| format!("  help: {help}\n"));
     format!("error: {message}\n{}", help.unwrap_or_default())
-}
-
-/// Gives the CPUs that this process may use.
-fn cpus() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 /// Parses the arguments, does what they ask, and says what went wrong.

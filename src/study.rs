@@ -230,10 +230,12 @@ impl Objective {
     }
 
     /// Turns a value of the metric so that less is better.
+    ///
+    /// The loss of both zeros is 0.0: total orders put -0.0 below it, and neither is better.
     pub fn loss(&self, value: f64) -> f64 {
         match self {
-            Objective::Minimize(_) => value,
-            Objective::Maximize(_) => -value,
+            Objective::Minimize(_) => value + 0.0,
+            Objective::Maximize(_) => 0.0 - value,
         }
     }
 

@@ -146,3 +146,16 @@ fn the_shipped_pipelines_have_no_mistakes() {
         assert!(output.stdout.contains(&format!("pipeline `{name}`")), "{}", output.stdout);
     }
 }
+
+#[test]
+fn no_more_jobs_than_any_machine_can_do_are_accepted() {
+    let project = Project::new().file("p.yaml", CHAIN);
+    for jobs in ["0", "1025", "99999999999"] {
+        for arguments in [&["run", "p.yaml"][..], &["predict", "m.safetensors", "in.csv"]] {
+            let output = project.run(&[arguments, &["--jobs", jobs]].concat()).expect(2);
+            let said = format!("error: invalid value '{jobs}' for '--jobs <N>'");
+            assert!(output.stderr.starts_with(&said), "{}", output.stderr);
+            assert!(output.stderr.contains(" is not in 1..=1024"), "{}", output.stderr);
+        }
+    }
+}

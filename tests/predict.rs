@@ -251,6 +251,10 @@ fn what_cannot_be_predicted_from_is_refused_with_a_way_out_and_the_old_file_stay
     );
     let said = refused(&project, &[RAW, MODEL, "-o", "out.csv"]);
     assert!(said.starts_with(&format!("error: `{RAW}`: not a whole safetensors file")), "{said}");
+    let pipe = project.path("pipe.csv");
+    assert!(Command::new("mkfifo").arg(pipe).status().expect("mkfifo runs").success());
+    let said = refused(&project, &[MODEL, "pipe.csv", "-o", "out.csv"]);
+    assert!(said.starts_with("error: `pipe.csv`: a table is read more than once"), "{said}");
     let said = refused(&project, &["no.safetensors", RAW, "-o", "out.csv"]);
     assert!(said.starts_with("error: `no.safetensors`: cannot read the model"), "{said}");
     let said = refused(&project, &[MODEL, RAW, "-o", "out.xlsx"]);
@@ -282,4 +286,22 @@ stages:
     assert_eq!(child.wait().expect("it ends").code(), Some(130));
     assert_eq!(project.read("out.csv"), "old");
     assert!(!project.files().keys().any(aside));
+}
+
+#[test]
+fn an_interrupt_is_heard_where_no_window_comes() {
+    let project = trained();
+    // Each row lacks a value, and so each is left out.
+    let rows = (0..1_500_000).map(|row| format!("f,{},\n", 1_700_000_000 + row));
+    let table: String =
+        std::iter::once("FunctionID,Timestamp,CPUUtilization\n".to_owned()).chain(rows).collect();
+    project.write("in.csv", table);
+    let model = "artifacts/p/alone/model.safetensors";
+    let mut command = project.command(&["predict", model, "in.csv", "-o", "out.csv"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary can be started");
+    let aside = |name: &String| name.starts_with(".tmp-");
+    wait_until("the table is read", || project.files().keys().any(aside));
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().expect("kill runs").success());
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
 }

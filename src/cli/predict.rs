@@ -2,14 +2,13 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::datatypes::SchemaRef;
 use clap::Args;
 
-use super::{Error, Exit, Session, cpus};
+use super::{CpuArguments, Error, Exit, Session};
 use crate::data::DataError;
 use crate::data::parallel::stream;
 use crate::data::sink::Sink;
@@ -54,9 +53,9 @@ pub struct Predict {
     /// standard output.
     #[arg(short, long, value_name = "OUTPUT")]
     pub output: Option<PathBuf>,
-    /// How many CPUs to use; all unless given.
-    #[arg(short, long, value_name = "N")]
-    pub jobs: Option<NonZeroUsize>,
+    /// The CPUs.
+    #[command(flatten)]
+    pub cpus: CpuArguments,
 }
 
 /// Why there are no predictions.
@@ -91,7 +90,7 @@ pub fn run(arguments: &Predict, session: &mut Session<'_>) -> Result<Exit, Error
         table: &table,
         columns,
         schema: schema.clone(),
-        threads: arguments.jobs.map_or_else(cpus, NonZeroUsize::get),
+        threads: arguments.cpus.count(),
         interrupted: &interrupted,
         meter: Meter::new("rows", table.rows(), output.is_terminal()),
     };
@@ -132,7 +131,7 @@ impl Work<'_> {
         let Work { forecaster, table, columns, schema, interrupted, meter, .. } = self;
         let predict = |(batch, row)| (forecaster.predict(batch, schema), row);
         let give = |send: &mut dyn FnMut((Batch, u64)) -> Result<(), Ended>| {
-            batches(forecaster, table, columns, cutter, send)
+            batches(forecaster, table, columns, cutter, interrupted, send)
         };
         stream(self.threads, predict, give, |(predictions, row): (Result<_, _>, _)| {
             if interrupted.load(Ordering::Relaxed) {
@@ -155,6 +154,7 @@ fn batches(
     table: &Table,
     columns: &[usize],
     cutter: &mut Cutter<'_>,
+    interrupted: &AtomicBool,
     send: &mut dyn FnMut((Batch, u64)) -> Result<(), Ended>,
 ) -> Result<(), Ended> {
     let width = forecaster.columns().inputs() + columns.len();
@@ -162,6 +162,10 @@ fn batches(
     for block in 0..table.blocks() {
         let raw = table.read(block, columns).map_err(Ended::Input)?;
         for start in (0..raw.num_rows()).step_by(step) {
+            // Where no window comes, nothing else asks.
+            if interrupted.load(Ordering::Relaxed) {
+                return Err(Ended::Interrupted);
+            }
             let part = raw.slice(start, step.min(raw.num_rows() - start));
             let first_row = cutter.counts().rows;
             let cut = cutter.cut(&part).map_err(Ended::Input)?;

@@ -2,11 +2,10 @@
 
 use std::collections::HashSet;
 use std::mem::ManuallyDrop;
-use std::num::NonZeroUsize;
 
 use clap::Args;
 
-use super::{Error, Exit, PipelineArguments, Session, cpus};
+use super::{CpuArguments, Error, Exit, PipelineArguments, Session};
 use crate::event::RunOutcome;
 use crate::executor::{self, Options};
 use crate::pipeline::Stage;
@@ -21,9 +20,9 @@ pub struct Run {
     /// The stages to bring up to date, with what they need; all unless given.
     #[arg(value_name = "STAGE")]
     pub stages: Vec<String>,
-    /// How many CPUs to use; all unless given.
-    #[arg(short, long, value_name = "N")]
-    pub jobs: Option<NonZeroUsize>,
+    /// The CPUs.
+    #[command(flatten)]
+    pub cpus: CpuArguments,
     /// Execute the stages named, or all, whatever the cache says.
     #[arg(long)]
     pub force: bool,
@@ -48,7 +47,7 @@ pub fn run(arguments: &Run, session: &mut Session<'_>) -> Result<Exit, Error> {
         |stage: &&&Stage| arguments.stages.is_empty() || arguments.stages.contains(&stage.name);
     let forced = plan.order.iter().filter(named).map(|stage| stage.name.clone());
     let options = Options {
-        jobs: arguments.jobs.map_or_else(cpus, NonZeroUsize::get),
+        jobs: arguments.cpus.count(),
         keep_going: arguments.keep_going,
         force: if arguments.force { forced.collect() } else { HashSet::new() },
     };

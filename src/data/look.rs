@@ -105,8 +105,12 @@ impl Rows {
     ///
     /// # Errors
     ///
-    /// [`DataError`] where a part that was asked for has no rows.
+    /// [`DataError`] where a part that was asked for has no rows, or none is left.
     pub fn deal(mut self, split: &Split) -> Result<(Vec<Part>, Vec<String>), DataError> {
+        if self.parts.iter().all(|part| *part == Part::Out) {
+            return Err(DataError::rows("each row lacks a value and is left out")
+                .with_help("fill the gaps, or name a column without values under `drop`"));
+        }
         let mut warnings = Vec::new();
         let asked = match *split {
             Split::Time { train, validation, test } => {

@@ -3,7 +3,9 @@
 //! Knows nothing of tables: what it gives does not depend on the number of threads, because each
 //! piece is made from its index alone and the pieces are taken one by one in the order of these.
 
+use std::panic::resume_unwind;
 use std::sync::mpsc::sync_channel;
+use std::thread::ScopedJoinHandle;
 
 /// Makes the pieces `0 .. count` on `threads` threads and hands each to `take`, in order.
 ///
@@ -13,6 +15,10 @@ use std::sync::mpsc::sync_channel;
 /// # Errors
 ///
 /// The first error of `make` or `take`, in the order of the pieces.
+///
+/// # Panics
+///
+/// Where `make` does, when the pieces before that one are taken.
 pub fn ordered<T: Send, E: Send>(
     count: usize,
     threads: usize,
@@ -27,7 +33,7 @@ pub fn ordered<T: Send, E: Send>(
     std::thread::scope(|scope| {
         let work = |worker: usize| {
             let (sender, receiver) = sync_channel(1);
-            scope.spawn(move || {
+            let thread = scope.spawn(move || {
                 for index in (worker..count).step_by(workers) {
                     let made = make(index);
                     let failed = made.is_err();
@@ -37,15 +43,13 @@ pub fn ordered<T: Send, E: Send>(
                     }
                 }
             });
-            receiver
+            (receiver, thread)
         };
-        let receivers: Vec<_> = (0..workers).map(work).collect();
-        for index in 0..count {
-            // A sender that is gone before its last piece has panicked: the scope passes that on.
-            let Ok(made) = receivers[index % workers].recv() else { return Ok(()) };
-            take(made?)?;
-        }
-        Ok(())
+        let (receivers, mut threads): (Vec<_>, Vec<_>) = (0..workers).map(work).unzip();
+        (0..count).try_for_each(|index| match receivers[index % workers].recv() {
+            Ok(made) => take(made?),
+            Err(_) => pass_on(threads.swap_remove(index % workers)),
+        })
     })
 }
 
@@ -58,6 +62,10 @@ pub fn ordered<T: Send, E: Send>(
 /// # Errors
 ///
 /// The first error of `give` or `take`.
+///
+/// # Panics
+///
+/// Where `work` does, when the pieces before that one are taken.
 pub fn stream<J: Send, D: Send, E>(
     threads: usize,
     work: impl Fn(J) -> D + Sync,
@@ -73,19 +81,22 @@ pub fn stream<J: Send, D: Send, E>(
             let (sender, pieces) = sync_channel(1);
             let (made, receiver) = sync_channel(1);
             // A closed channel means that the taker has ended.
-            scope.spawn(move || pieces.into_iter().try_for_each(|piece| made.send(work(piece))));
-            (sender, receiver)
+            let work = move || pieces.into_iter().try_for_each(|piece| made.send(work(piece)));
+            ((sender, receiver), scope.spawn(work))
         };
-        let workers: Vec<_> = (0..threads).map(worker).collect();
-        // A thread that is gone has panicked: the scope passes that on.
-        let mut take_from = |place: usize| workers[place].1.recv().map_or(Ok(()), &mut take);
+        let (channels, mut workers): (Vec<_>, Vec<_>) = (0..threads).map(worker).unzip();
+        let mut take_from = |place: usize| match channels[place].1.recv() {
+            Ok(made) => take(made),
+            Err(_) => pass_on(workers.swap_remove(place)),
+        };
         let (mut sent, mut taken) = (0, 0);
         give(&mut |piece| {
             if sent - taken == 2 * threads {
                 take_from(taken % threads)?;
                 taken += 1;
             }
-            let _ = workers[sent % threads].0.send(piece);
+            // To a thread that has panicked nothing can be sent; its turn to be taken from comes.
+            let _ = channels[sent % threads].0.send(piece);
             sent += 1;
             Ok(())
         })?;
@@ -93,8 +104,19 @@ pub fn stream<J: Send, D: Send, E>(
     })
 }
 
+/// Panics as a thread did that sends no more, though it is asked to: nothing after its piece may be
+/// taken.
+fn pass_on<T>(thread: ScopedJoinHandle<'_, T>) -> ! {
+    match thread.join() {
+        Err(panic) => resume_unwind(panic),
+        Ok(_) => unreachable!("a thread sends until its last piece, an error or the taker's end"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
     use super::{ordered, stream};
 
     #[test]
@@ -165,10 +187,37 @@ mod tests {
         assert_eq!(result, Err("enough"));
     }
 
+    /// Runs something whose piece 10 panics; asserts that it does, and what was taken before.
+    fn assert_stopped(run: impl FnOnce(&mut Vec<usize>)) {
+        let mut taken = Vec::new();
+        let panic = catch_unwind(AssertUnwindSafe(|| run(&mut taken))).unwrap_err();
+        assert_eq!(panic.downcast_ref(), Some(&"broken"));
+        assert_eq!(taken, (0..10).collect::<Vec<_>>());
+    }
+
     #[test]
-    #[should_panic(expected = "a scoped thread panicked")]
-    fn a_panic_is_passed_on() {
-        let make = |index: usize| if index == 3 { panic!("broken") } else { Ok::<_, ()>(index) };
-        let _ = ordered(10, 2, make, |_| Ok(()));
+    fn a_panic_is_passed_on_and_nothing_after_it_is_taken() {
+        let work = |piece: usize| if piece == 10 { panic!("broken") } else { piece };
+        for (threads, count) in [(1, 100), (2, 100), (3, 100), (8, 100), (8, 12), (3, 11)] {
+            assert_stopped(|taken| {
+                let _ = ordered(
+                    count,
+                    threads,
+                    |index| Ok::<_, ()>(work(index)),
+                    |piece| {
+                        taken.push(piece);
+                        Ok(())
+                    },
+                );
+            });
+            assert_stopped(|taken| {
+                let give =
+                    |send: &mut dyn FnMut(usize) -> Result<(), ()>| (0..count).try_for_each(send);
+                let _ = stream(threads, work, give, |piece| {
+                    taken.push(piece);
+                    Ok(())
+                });
+            });
+        }
     }
 }

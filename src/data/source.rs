@@ -3,7 +3,7 @@
 //!
 //! Text of every Arrow representation (dictionaries, views) is read as `Utf8`; other types stay.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -66,6 +66,11 @@ pub fn open(path: &Path) -> Result<Table, DataError> {
 /// [`DataError`] where the file cannot be read, or is named `.parquet` and is not.
 pub fn format_of(path: &Path) -> Result<Format, DataError> {
     let mut start = Vec::new();
+    let kind = fs::metadata(path).map_err(|e| DataError::file(path, "open the file", e))?;
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(DataError::table(path, "a table is read more than once, and this is no file")
+            .with_help("write what comes through the pipe to a file first"));
+    }
     let file = File::open(path).map_err(|e| DataError::file(path, "open the file", e))?;
     file.take(PARQUET_MAGIC.len() as u64)
         .read_to_end(&mut start)

@@ -32,8 +32,7 @@ pub trait Fused<B: Backend>: Clone + Send + Sync + Debug + 'static {
     fn backward(tape: Self::Tape, hidden: FloatTensor<B>, wants_x: bool) -> LayerGradients<B>;
 }
 
-/// The gradients of a layer's inputs, each in the shape of its input.
-#[expect(missing_docs, reason = "a field is the gradient of the input of that name")]
+/// The gradients of a layer's inputs, each under its input's name and in its shape.
 pub struct LayerGradients<B: Backend> {
     pub x: Option<FloatTensor<B>>,
     pub w_input: FloatTensor<B>,

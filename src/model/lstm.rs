@@ -33,13 +33,12 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::activation::{sigmoid, tanh};
 
-use super::layer::{self, Fused, flex};
+use super::layer::{self, Fused, LayerGradients, flex};
 
 mod cell;
 #[cfg(feature = "tch")]
 mod libtorch;
 
-pub use super::layer::LayerGradients as LstmGradients;
 pub use cell::Lstm;
 
 /// The LSTM layer as an operation of a backend.
@@ -52,29 +51,6 @@ pub trait LstmOps: Backend {
         w_recurrent: FloatTensor<Self>,
         bias: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
-}
-
-/// A backend with a forward pass that keeps what its backward pass needs.
-///
-/// [`Autodiff`] over such a backend gets [`LstmOps`] by a backward pass written by hand.
-pub trait LstmKernel: LstmOps {
-    /// What the forward pass keeps: gates, cells and the tensors that it read.
-    type Tape: Clone + Send + std::fmt::Debug + 'static;
-
-    /// Gives the hidden states, and the tape.
-    fn lstm_forward(
-        x: FloatTensor<Self>,
-        w_input: FloatTensor<Self>,
-        w_recurrent: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-    ) -> (FloatTensor<Self>, Self::Tape);
-
-    /// Gives the gradients for that of the hidden states; that of `x` only where `wants_x`.
-    fn lstm_backward(
-        tape: Self::Tape,
-        hidden: FloatTensor<Self>,
-        wants_x: bool,
-    ) -> LstmGradients<Self>;
 }
 
 /// Gives the hidden states `[steps, batch, units]` of an LSTM layer, by the device's kernel.
@@ -146,40 +122,26 @@ impl LstmOps for Flex {
     }
 }
 
-impl LstmKernel for Flex {
+impl Fused<Flex> for Lstm {
     type Tape = flex::Tape;
 
-    fn lstm_forward(
-        x: FlexTensor,
-        w_input: FlexTensor,
-        w_recurrent: FlexTensor,
-        bias: FlexTensor,
-    ) -> (FlexTensor, flex::Tape) {
-        flex::forward::<Lstm>([x, w_input, w_recurrent, bias])
+    fn infer(inputs: [FlexTensor; 4]) -> FlexTensor {
+        flex::infer::<Lstm>(inputs)
     }
 
-    fn lstm_backward(tape: flex::Tape, hidden: FlexTensor, wants_x: bool) -> LstmGradients<Flex> {
+    fn forward(inputs: [FlexTensor; 4]) -> (FlexTensor, flex::Tape) {
+        flex::forward::<Lstm>(inputs)
+    }
+
+    fn backward(tape: flex::Tape, hidden: FlexTensor, wants_x: bool) -> LayerGradients<Flex> {
         flex::backward::<Lstm>(tape, &hidden, wants_x)
     }
 }
 
-impl<B: LstmKernel> Fused<B> for Lstm {
-    type Tape = B::Tape;
-
-    fn infer([x, w_input, w_recurrent, bias]: [FloatTensor<B>; 4]) -> FloatTensor<B> {
-        B::lstm(x, w_input, w_recurrent, bias)
-    }
-
-    fn forward([x, w_input, w_recurrent, bias]: [FloatTensor<B>; 4]) -> (FloatTensor<B>, B::Tape) {
-        B::lstm_forward(x, w_input, w_recurrent, bias)
-    }
-
-    fn backward(tape: B::Tape, hidden: FloatTensor<B>, wants_x: bool) -> LstmGradients<B> {
-        B::lstm_backward(tape, hidden, wants_x)
-    }
-}
-
-impl<B: LstmKernel, C: CheckpointStrategy> LstmOps for Autodiff<B, C> {
+impl<B: Backend, C: CheckpointStrategy> LstmOps for Autodiff<B, C>
+where
+    Lstm: Fused<B>,
+{
     fn lstm(
         x: FloatTensor<Self>,
         w_input: FloatTensor<Self>,

@@ -24,9 +24,11 @@
 //! | packed weights | `[blocks, inputs or units, gates, L]` | |
 //! | turned weights | `[ceil(columns / 2L), blocks, gates, L, 2, L]` | for products with the transpose |
 //!
-//! Each number is computed by one thread in an order that depends on the shape alone: rows of a
-//! batch do not meet in a forward pass or in the recurrence of a backward pass, so any cut between
-//! rows gives the same bits; sums over rows are cut between blocks of units.
+//! Each number is computed by one thread in an order that depends on the shape and the instruction
+//! set alone, not on the threads: rows of a batch do not meet in a forward pass or in the recurrence
+//! of a backward pass, so any cut between rows gives the same bits; sums over rows are cut between
+//! blocks of units. Two instruction sets differ in the last bits: `L` sets the order of some sums, and
+//! not every set fuses a multiplication with its addition.
 //!
 //! Knows nothing of burn.
 

@@ -32,7 +32,8 @@ type Job<'a> = &'a (dyn Fn() + Sync);
 
 /// What the threads of a team have in common.
 struct Team {
-    size: usize,
+    /// The threads that there are, the calling one among them; final before any work begins.
+    size: AtomicUsize,
     desk: Mutex<Desk>,
     wake: Condvar,
     /// Raised with each job and at the end, so that a spinning helper need not lock.
@@ -50,12 +51,19 @@ struct Desk {
 }
 
 /// Runs `work` with `threads` threads, the calling one among them, for all that it [`share`]s.
+///
+/// Where the system has not so many to give, with those that it gives.
 pub fn with<R>(threads: usize, work: impl FnOnce() -> R) -> R {
     if threads <= 1 {
         return work();
     }
+    with_helpers((1..threads).map(|_| thread::Builder::new()), work)
+}
+
+/// Does what [`with`] does, with those helpers that can be started before the first that cannot.
+fn with_helpers<R>(helpers: impl Iterator<Item = thread::Builder>, work: impl FnOnce() -> R) -> R {
     let team = Arc::new(Team {
-        size: threads,
+        size: AtomicUsize::new(1),
         desk: Mutex::new(Desk { job: None, asleep: 0, over: false }),
         wake: Condvar::new(),
         calls: AtomicUsize::new(0),
@@ -63,9 +71,9 @@ pub fn with<R>(threads: usize, work: impl FnOnce() -> R) -> R {
         panicked: AtomicBool::new(false),
     });
     thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(|| team.help());
-        }
+        let start = |helper: thread::Builder| helper.spawn_scoped(scope, || team.help()).ok();
+        let started = helpers.map_while(start).count();
+        team.size.fetch_add(started, Ordering::Relaxed);
         let outer = CURRENT.replace(Some(team.clone()));
         let result = catch_unwind(AssertUnwindSafe(work));
         CURRENT.set(outer);
@@ -76,7 +84,7 @@ pub fn with<R>(threads: usize, work: impl FnOnce() -> R) -> R {
 
 /// Gives how many threads [`share`] has here.
 pub fn size() -> usize {
-    CURRENT.with_borrow(|team| team.as_ref().map_or(1, |team| team.size))
+    CURRENT.with_borrow(|team| team.as_ref().map_or(1, |team| team.size.load(Ordering::Relaxed)))
 }
 
 /// Runs `work` on each of the pieces, on all threads of the team, and waits for the last.
@@ -120,12 +128,11 @@ impl Team {
         drop(desk);
         let result = catch_unwind(AssertUnwindSafe(job));
         lock(&self.desk).job = None;
-        for turn in 0_u32.. {
-            if self.working.load(Ordering::Acquire) == 0 {
-                break;
-            }
+        let mut turn = 0_u32;
+        while self.working.load(Ordering::Acquire) != 0 {
+            turn = turn.wrapping_add(1);
             // A helper may have been put off the processor, and this thread stands in its way.
-            if turn % 1024 == 1023 { thread::yield_now() } else { spin_loop() }
+            if turn.is_multiple_of(1024) { thread::yield_now() } else { spin_loop() }
         }
         if self.panicked.swap(false, Ordering::Relaxed) && result.is_ok() {
             return Err(Box::new("a piece of shared work panicked"));
@@ -215,6 +222,22 @@ mod tests {
             assert_eq!(sums, vec![199 * 100; 500]);
         }
         assert_eq!(size(), 1);
+    }
+
+    #[test]
+    fn work_goes_on_with_the_threads_that_the_system_gives() {
+        // No machine has memory for the stack of the third.
+        let stacks = [1 << 20, 1 << 20, usize::MAX / 4, 1 << 20];
+        for (first, size_then) in [(0, 3), (2, 1)] {
+            let helpers = stacks[first..].iter();
+            let helpers = helpers.map(|stack| thread::Builder::new().stack_size(*stack));
+            let mut done = vec![0; 100];
+            with_helpers(helpers, || {
+                assert_eq!(size(), size_then);
+                share(done.iter_mut().collect(), |piece: &mut usize| *piece += 1);
+            });
+            assert_eq!(done, vec![1; 100]);
+        }
     }
 
     #[test]

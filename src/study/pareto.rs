@@ -122,12 +122,28 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
+    use crate::study::Objective;
 
     #[test]
     fn fronts_are_peeled_one_by_one() {
         let losses = [[1.0, 4.0], [2.0, 2.0], [4.0, 1.0], [2.0, 3.0], [2.0, 2.0], [5.0, 5.0]];
         let losses: Vec<Vec<f64>> = losses.iter().map(|one| one.to_vec()).collect();
         assert_eq!(fronts(&losses), [0, 0, 0, 1, 0, 2]);
+    }
+
+    #[test]
+    fn a_zero_is_no_better_than_its_negative() {
+        for objective in [Objective::Minimize, Objective::Maximize] {
+            let objective = objective("value".to_owned());
+            let loss = |values: [f64; 2]| values.map(|value| objective.loss(value)).to_vec();
+            let losses = [[0.0, 1.0], [-0.0, 1.0], [-0.0, 0.0], [0.0, -0.0]].map(loss);
+            for (one, other) in [(0, 1), (2, 3)] {
+                assert_eq!(lexicographic(&losses[one], &losses[other]), Ordering::Equal);
+            }
+            let worse = matches!(objective, Objective::Minimize(_));
+            let (one, other) = if worse { (1, 0) } else { (0, 1) };
+            assert_eq!(fronts(&losses), [one, one, other, other]);
+        }
     }
 
     #[test]

@@ -118,16 +118,13 @@ pub(super) struct Hyperband {
 impl Hyperband {
     /// Counts the brackets: `floor(log_reduction(max / min)) + 1`.
     fn brackets(&self) -> u32 {
-        let mut brackets = 1;
-        let mut rung = self.min_resource.saturating_mul(self.reduction);
-        while rung <= self.max_resource {
-            brackets += 1;
-            rung = rung.saturating_mul(self.reduction);
-        }
-        brackets
+        let next = |rung: &u64| rung.checked_mul(self.reduction);
+        let rungs = std::iter::successors(next(&self.min_resource), next);
+        1 + rungs.take_while(|rung| *rung <= self.max_resource).count() as u32
     }
 
-    /// Gives each bracket's weight: about as many trials as spend the same number of steps.
+    /// Gives each bracket's weight, at least 1: about as many trials as spend the same number of
+    /// steps.
     fn budgets(&self) -> Vec<u64> {
         let brackets = self.brackets();
         let budget = |halvings: u32| {
@@ -313,6 +310,18 @@ mod tests {
             let share: f64 = budget / 143.0;
             let bound = 5.0 * (10_000.0 * share * (1.0 - share)).sqrt();
             assert!((*count as f64 - 10_000.0 * share).abs() < bound, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn a_trial_may_have_as_many_steps_as_can_be_counted() {
+        for (min_resource, reduction, brackets) in [(1, 2, 64), (3, 2, 63), (1, u64::MAX, 2)] {
+            let hyperband = Hyperband { min_resource, max_resource: u64::MAX, reduction };
+            let budgets = hyperband.budgets();
+            assert_eq!(budgets.len(), brackets);
+            assert!(budgets.iter().all(|budget| *budget > 0), "{budgets:?}");
+            assert!((0..100).all(|number| hyperband.bracket(7, number) < brackets as u32));
+            assert!(hyperband.rungs(brackets as u32 - 1).len() <= 1);
         }
     }
 

@@ -11,7 +11,7 @@ use burn::backend::LibTorch;
 use burn::backend::libtorch::TchTensor;
 use tch::{Kind, Tensor};
 
-use super::{LstmGradients, LstmKernel, LstmOps};
+use super::{Fused, LayerGradients, Lstm, LstmOps};
 
 /// What the forward pass keeps for the backward pass.
 ///
@@ -32,21 +32,19 @@ impl LstmOps for LibTorch {
         w_recurrent: TchTensor,
         bias: TchTensor,
     ) -> TchTensor {
-        let given = [&x, &w_input, &w_recurrent, &bias].map(|given| &given.tensor);
-        TchTensor::new(layer(given, false))
+        Lstm::infer([x, w_input, w_recurrent, bias])
     }
 }
 
-impl LstmKernel for LibTorch {
+impl Fused<LibTorch> for Lstm {
     type Tape = Tape;
 
-    fn lstm_forward(
-        x: TchTensor,
-        w_input: TchTensor,
-        w_recurrent: TchTensor,
-        bias: TchTensor,
-    ) -> (TchTensor, Tape) {
-        let leaves = [x, w_input, w_recurrent, bias].map(|given| TchTensor {
+    fn infer(inputs: [TchTensor; 4]) -> TchTensor {
+        TchTensor::new(layer(inputs.each_ref().map(|given| &given.tensor), false))
+    }
+
+    fn forward(inputs: [TchTensor; 4]) -> (TchTensor, Tape) {
+        let leaves = inputs.map(|given| TchTensor {
             tensor: given.tensor.detach().set_requires_grad(true),
             storage: given.storage,
         });
@@ -57,7 +55,7 @@ impl LstmKernel for LibTorch {
         (hidden, Tape { leaves, hidden: output })
     }
 
-    fn lstm_backward(tape: Tape, hidden: TchTensor, wants_x: bool) -> LstmGradients<LibTorch> {
+    fn backward(tape: Tape, hidden: TchTensor, wants_x: bool) -> LayerGradients<LibTorch> {
         let sum = tch::with_grad(|| (&tape.hidden.tensor * &hidden.tensor).sum(Kind::Float));
         let wanted = &tape.leaves[usize::from(!wants_x)..];
         let wanted: Vec<&Tensor> = wanted.iter().map(|leaf| &leaf.tensor).collect();
@@ -66,7 +64,7 @@ impl LstmKernel for LibTorch {
         let mut gradients =
             gradients.into_iter().map(|gradient| TchTensor::new(gradient.contiguous()));
         let mut next = || gradients.next().expect("libtorch gives a gradient for each leaf");
-        LstmGradients {
+        LayerGradients {
             x: wants_x.then(&mut next),
             w_input: next(),
             w_recurrent: next(),

@@ -29,7 +29,7 @@ pub fn gradients_of_weights<C: Cell>(
     let sum = |(block, sums)| {
         arch.dispatch(Sums { layout, products, block, sums, cell: PhantomData::<C> });
     };
-    if steps * batch * panel < WORTH_SHARING {
+    if steps * batch * panel * layout.blocks < WORTH_SHARING {
         blocks.into_iter().for_each(sum);
     } else {
         team::share(blocks, sum);

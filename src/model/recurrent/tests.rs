@@ -47,10 +47,13 @@ const SHAPES: [Shape; 4] = [
 #[test]
 fn the_number_of_threads_changes_no_bit() {
     for shape in SHAPES {
-        let both = || (run::<Lstm>(Arch::new(), shape), run::<Gru>(Arch::new(), shape));
-        let alone = both();
-        for threads in [2, 3, 7] {
-            assert!(team::with(threads, both) == alone, "{shape:?} on {threads} threads");
+        for arch in arches() {
+            let both = || (run::<Lstm>(arch, shape), run::<Gru>(arch, shape));
+            let alone = both();
+            for threads in [2, 3, 7] {
+                let shared = team::with(threads, both);
+                assert!(shared == alone, "{shape:?} by {arch:?} on {threads} threads");
+            }
         }
     }
 }

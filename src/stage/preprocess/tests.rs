@@ -458,6 +458,8 @@ fn an_empty_split_is_an_error_where_it_was_asked_for() {
     let split = json!({ "by": "rows", "train": 4, "validation": 1, "test": 1 });
     let ran = run_csv(text, json!({ "split": split }));
     assert_eq!(ran.failure().0, "the validation split has no rows");
+    let ran = run_csv("t,x,y\n1,1,\n2,2,\n3,,3\n", json!({ "missing": "drop" }));
+    assert_eq!(ran.failure().0, "each row lacks a value and is left out");
 }
 
 #[test]

@@ -13,6 +13,12 @@ impl Params {
             let help = "leave it out; `target_history: true` gives its past values";
             issues.push(ParamIssue::new("features", message, help));
         }
+        let features = self.features.as_deref().unwrap_or_default();
+        if let Some(twice) = (1..features.len()).find(|at| features[..*at].contains(&features[*at]))
+        {
+            let message = format!("`{}` is among the features twice", features[twice]);
+            issues.push(ParamIssue::new("features", message, "name each column once"));
+        }
         if self.features.as_ref().is_some_and(Vec::is_empty) && !self.target_history {
             let message = "there are no features, so there is nothing to learn from";
             let help = "name some, leave `features` out for all, or set `target_history: true`";

@@ -17,6 +17,7 @@ pub(super) struct Evolution {
     path: Vec<f64>,
     /// The conjugate evolution path, of the step size.
     sigma_path: Vec<f64>,
+    /// Generations that have been learnt from.
     generation: i32,
     rates: Rates,
 }
@@ -52,7 +53,7 @@ impl Rates {
         let mu = mu.min(1.0 - one);
         // Bounds of the negative weights' sum (50 to 52).
         let least = (1.0 + one / mu)
-            .min(1.0 + 2.0 * bad_mass / (bad_mass + 2.0))
+            .min(1.0 + 2.0 * bad_mass / (mass + 2.0))
             .min((1.0 - one - mu) / (count * mu));
         let positive: f64 = raw.iter().filter(|weight| **weight > 0.0).sum();
         let negative: f64 = -raw.iter().filter(|weight| **weight < 0.0).sum::<f64>();
@@ -125,7 +126,7 @@ impl Evolution {
         let length = dot(&self.sigma_path, &self.sigma_path).sqrt();
         // The length of a standard normal vector.
         let usual = count.sqrt() * (1.0 - 1.0 / (4.0 * count) + 1.0 / (21.0 * count * count));
-        let settled = (1.0 - (1.0 - rates.sigma).powi(2 * (self.generation + 1))).sqrt();
+        let settled = (1.0 - (1.0 - rates.sigma).powi(2 * self.generation)).sqrt();
         let is_stalled = length / settled >= (1.4 + 2.0 / (count + 1.0)) * usual;
         if is_stalled {
             self.path.iter_mut().for_each(|at| *at *= 1.0 - rates.path);
@@ -199,4 +200,52 @@ fn dot(one: &[f64], other: &[f64]) -> f64 {
 
 fn add(sum: &mut [f64], factor: f64, vector: &[f64]) {
     sum.iter_mut().zip(vector).for_each(|(at, value)| *at += factor * value);
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    /// What `benches/peers/cmaes_record.py` recorded of the packages `cmaes` and `pycma`.
+    #[derive(Deserialize)]
+    struct Recorded {
+        mean: Vec<f64>,
+        sigma: f64,
+        generations: Vec<Generation>,
+    }
+
+    #[derive(Deserialize)]
+    struct Generation {
+        /// Best first.
+        places: Vec<Vec<f64>>,
+        mean: Vec<f64>,
+        sigma: f64,
+        covariance: Matrix,
+        is_stalled: bool,
+    }
+
+    #[test]
+    fn generations_move_it_as_they_do_other_implementations() {
+        let text = include_str!("../../../tests/data/cmaes.json");
+        let recorded: Vec<Recorded> = serde_json::from_str(text).expect("the record can be read");
+        let mut stalls = 0;
+        for Recorded { mean, sigma, generations } in recorded {
+            let count = mean.len();
+            let mut ours = Evolution::new(mean, sigma, generations[0].places.len());
+            for (number, theirs) in (1..).zip(generations) {
+                ours.tell(&theirs.places.iter().map(Vec::as_slice).collect::<Vec<_>>());
+                let found =
+                    ours.mean.iter().chain([&ours.sigma]).chain(ours.covariance.iter().flatten());
+                let expected = theirs.mean.iter().chain([&theirs.sigma]);
+                for (one, other) in found.zip(expected.chain(theirs.covariance.iter().flatten())) {
+                    let apart = (one - other).abs() / other.abs().max(1.0);
+                    assert!(apart < 1e-9, "{count} numbers, generation {number}: {one}, {other}");
+                }
+                stalls += usize::from(theirs.is_stalled);
+            }
+        }
+        assert!(stalls > 10, "{stalls}");
+    }
 }

@@ -151,7 +151,7 @@ fn several_objectives_give_a_front() {
 /// Whoever changes these changes every study that was ever run.
 #[test]
 fn the_trials_are_those_of_this_version() {
-    assert_eq!(VERSION, 3, "set the trials of the new version here");
+    assert_eq!(VERSION, 4, "set the trials of the new version here");
     let hyperband = digest_of_trials(json!({
         "search": {
             "network.units": { "choice": [[16], [32], [64, 64]] },
@@ -173,8 +173,18 @@ fn the_trials_are_those_of_this_version() {
         "pruner": { "kind": "median" },
         "trials": 30,
     }));
+    let cmaes = digest_of_trials(json!({
+        "search": {
+            "network.dropout": { "float": [0.0, 0.5], "step": 0.05 },
+            "optimizer.learning_rate": { "log_float": [1e-4, 1e-2] },
+            "network.units": { "choice": [[16], [32], [64, 64]] },
+        },
+        "sampler": { "kind": "cmaes", "seed": 7 },
+        "trials": 40,
+    }));
     let bump = "the results changed: bump VERSION in src/stage/tune.rs and add a line of history";
-    assert_eq!([hyperband, median], ["3f20bf915c32c136", "74e68753bcd03285"], "{bump}");
+    let found = [hyperband, median, cmaes];
+    assert_eq!(found, ["3f20bf915c32c136", "74e68753bcd03285", "f5ae5c15196d82dd"], "{bump}");
     assert_eq!(digest_of_outputs(), "daf5883a56d4515c", "{bump}");
 }
 
