@@ -111,6 +111,10 @@ pub fn run(
 }
 
 /// A task of the schedule, with what the loop knows of it.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most tasks are stages: a box for each would be one more"
+)]
 enum Task {
     Stage(StageTask),
     Trial(Box<Trial>),

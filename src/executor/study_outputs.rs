@@ -112,9 +112,7 @@ impl StudyRun {
         let failed = |error: StoreError| Failure::new(error.to_string());
         let folder = store.work_path(self.manifest.fingerprint());
         files::fresh_folder(&folder).map_err(failed)?;
-        let Params::Tune(params) = &(*self.stage).params else {
-            unreachable!("a study is a tune's")
-        };
+        let Params::Tune(params) = &self.stage.params else { unreachable!("a study is a tune's") };
         self.records.sort_by_key(|record| record.number);
         self.repeats.sort_by_key(|one| (one.number, one.repeat));
         let results = Results {
