@@ -15,9 +15,9 @@ use clap::{Args, Parser, Subcommand};
 use crate::fingerprint::Digest;
 use crate::freshness::{self, Freshness, UnreadableInput};
 use crate::history::History;
-use crate::pipeline::{self, Invalid, Loaded, Look, Pipeline, Stage};
+use crate::pipeline::{self, Invalid, Loaded, Look, Pipeline, Settings, Stage};
 use crate::plan::Plan;
-use crate::store::{Store, packed};
+use crate::store::{Store, StoreError, packed};
 
 pub mod check;
 pub mod completions;
@@ -26,6 +26,7 @@ pub mod plan;
 pub mod predict;
 pub mod run;
 pub mod schema;
+pub mod store;
 pub mod terminal;
 pub mod trace;
 pub mod why;
@@ -72,6 +73,8 @@ pub enum Command {
     Check(check::Check),
     /// Draw the stages and what they read
     Graph(graph::Graph),
+    /// Verify the store, free room in it, or say what it holds
+    Store(self::store::Store),
     /// Print the JSON Schema of pipeline files, for editors
     Schema(schema::Schema),
     /// Print a completion script for a shell
@@ -103,6 +106,9 @@ pub struct PipelineArguments {
     /// Set a variable (`rows=1000`) or a param (`train.params.epochs=5`); may be repeated.
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub sets: Vec<String>,
+    /// Take variables from this YAML file too; may be repeated, and the last wins.
+    #[arg(long, value_name = "FILE")]
+    pub vars: Vec<PathBuf>,
 }
 
 /// How a run of the program ends.
@@ -233,13 +239,24 @@ impl Session<'_> {
     }
 
     fn load_kept(&mut self, arguments: &PipelineArguments) -> Result<Loaded, Error> {
+        let settings = Settings { sets: arguments.sets.clone(), vars: arguments.vars.clone() };
         let path = kept_path(&self.root.join(".runner"), &arguments.file);
         let kept = packed::read(&path, KEPT);
-        let loaded = pipeline::load(&arguments.file, &self.root, &arguments.sets, kept.as_deref())?;
+        let loaded = pipeline::load(&arguments.file, &self.root, &settings, kept.as_deref())?;
         for warning in &loaded.warnings {
             self.err.write_all(warning.render(self.err_look).as_bytes())?;
         }
         Ok(loaded)
+    }
+
+    /// Opens the store of the root.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] where it is of another version, [`Error::Internal`] where it cannot be read.
+    pub fn store(&self) -> Result<Store, Error> {
+        let opened = Store::open(&self.root.join(".runner"));
+        opened.map_err(|error| store_error(error, Error::internal))
     }
 
     /// Says an error, and gives the exit code that it asks for.
@@ -293,9 +310,22 @@ fn judge<'p>(
     session: &Session<'_>,
 ) -> Result<Vec<(&'p Stage, Freshness)>, Error> {
     let plan = plan_of(pipeline, stages)?;
-    let store = Store::open(&session.root.join(".runner"));
+    let store = session.store()?;
     let history = History::look(&store.path("history.sqlite"));
     Ok(freshness::of_plan(&plan, &session.root, &store, &history)?)
+}
+
+/// Makes an error of the store's: a store of another version is for the user to mend, and all else
+/// is what `other` makes of it.
+fn store_error(error: StoreError, other: impl FnOnce(String) -> Error) -> Error {
+    let message = error.to_string();
+    match (&error, error.help()) {
+        (StoreError::Version { .. }, help) => {
+            Error::Usage { message, help: help.map(str::to_owned) }
+        }
+        (_, Some(help)) => other(format!("{message}\n  help: {help}")),
+        (_, None) => other(message),
+    }
 }
 
 fn said(message: &str, help: Option<&str>) -> String {
@@ -338,6 +368,7 @@ fn dispatch(arguments: &Arguments, session: &mut Session<'_>) -> Result<Exit, Er
         Command::Predict(arguments) => predict::run(arguments, session),
         Command::Check(arguments) => check::run(arguments, session),
         Command::Graph(arguments) => graph::run(arguments, session),
+        Command::Store(arguments) => store::run(arguments, session),
         Command::Schema(arguments) => schema::run(arguments, session),
         Command::Completions(arguments) => completions::run(arguments, session),
     }?;

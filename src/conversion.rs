@@ -33,6 +33,14 @@ pub enum ConversionError {
 }
 
 impl Conversion {
+    /// All that there are.
+    pub const ALL: [Conversion; 4] = [
+        Conversion::Table(data::Format::Csv),
+        Conversion::Table(data::Format::Parquet),
+        Conversion::Model(keras::Format::H5),
+        Conversion::Model(keras::Format::Keras),
+    ];
+
     /// Gives the name of what it gives.
     pub fn name(self) -> &'static str {
         match self {

@@ -23,6 +23,19 @@ pub enum Event {
     /// A stage waits for another process that runs the same action; then it starts again, or finds
     /// what the other gave.
     StageWaiting { stage: String },
+    /// An attempt at a stage failed, or at a trial of it; after some seconds another begins.
+    StageRetrying {
+        stage: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        trial: Option<u64>,
+        /// The attempt that failed, from 1.
+        attempt: u32,
+        /// Attempts in all, if each fails.
+        attempts: u32,
+        failure: Failure,
+        /// Until the next begins.
+        seconds: f64,
+    },
     /// `done` of `total` units (rows, epochs, steps) of a stage are done; a total of 0 is unknown.
     StageProgress {
         stage: String,

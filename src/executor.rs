@@ -12,6 +12,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::mem::take;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,20 +26,27 @@ use crate::freshness::{self, OutputDigests};
 use crate::history::History;
 use crate::pipeline::{Pipeline, Stage};
 use crate::plan::Plan;
-use crate::schedule::{Demand, Schedule, Step, TaskId};
-use crate::stage::{StageKind, Stop};
+use crate::schedule::{Schedule, Step, TaskId};
+use crate::stage::Stop;
 use crate::store::artifacts::Artifact;
 use crate::store::seen::SeenStages;
 use crate::store::{Store, StoreError, lock};
 use crate::study::Curve;
 
 mod check;
+mod command;
 mod finish;
+mod forerun;
+mod limits;
 mod listener;
+pub mod machine;
+mod means;
 mod place;
 mod recall;
 pub mod process;
 mod repeats;
+mod retry;
+mod secrets;
 pub mod signals;
 mod spawn;
 mod stage_ref;
@@ -50,7 +58,12 @@ mod trial;
 mod tuning;
 mod worker;
 
+pub use means::Unmet;
+
+use means::Vault;
+use forerun::Forerun;
 use process::Cancel;
+use retry::{Deadline, Ways};
 use signals::Signals;
 use stage_ref::StageRef;
 use trial::Trial;
@@ -60,20 +73,37 @@ use worker::{End, Message};
 /// How often a task looks whether another process is done with its action.
 const LOCK_POLL: Duration = Duration::from_millis(100);
 
+/// The most messages that are handled before what they allow is begun.
+const BATCH: usize = 1000;
+
 /// How a run is executed.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Slots.
-    pub jobs: usize,
+    /// What may be in use at once.
+    pub means: Means,
     /// Whether what does not descend from a failure still runs.
     pub keep_going: bool,
     /// The stages that run whatever the store has.
     pub force: HashSet<String>,
 }
 
+/// What a run may use of the machine at once.
+#[derive(Clone, Debug)]
+pub struct Means {
+    /// Slots.
+    pub jobs: usize,
+    /// Bytes of memory.
+    pub memory: u64,
+    /// The ids of the GPUs, as `CUDA_VISIBLE_DEVICES` has them.
+    pub gpus: Vec<String>,
+}
+
 /// Why a run could not be carried through.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecutorError {
+    /// A stage asks for what it cannot have; nothing was run.
+    #[error(transparent)]
+    Unmet(#[from] Unmet),
     /// The store cannot be written.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -94,17 +124,25 @@ pub fn run(
     emit: &mut dyn FnMut(&Event),
 ) -> Result<RunOutcome, ExecutorError> {
     let _span = tracing::info_span!("run", pipeline = plan.pipeline.name).entered();
-    let store = Arc::new(Store::open(&root.join(".runner")));
+    let vault = means::look(plan, &options.means)?;
+    let store = Arc::new(Store::open(&root.join(".runner"))?);
     store.create()?;
+    let _lease = store.lease();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         let mut run = Run::new(plan, root, options, Arc::clone(&store), emit);
-        run.execute().await
+        run.vault = vault;
+        run.execute(plan).await
     });
     // After a second Ctrl-C workers may still be at it; nobody waits for them.
     runtime.shutdown_background();
-    if let Err(error) = store.save_stats() {
-        // A cache: the next run hashes more, and that is all.
+    // Whoever interrupts a run does not want to wait.
+    let synced = match outcome {
+        Ok(RunOutcome::Done | RunOutcome::Failed) => store.sync(),
+        _ => Ok(()),
+    };
+    if let Err(error) = synced.and_then(|()| store.save_stats()) {
+        // Neither loses a result: the next run hashes more, and that is all.
         tracing::warn!("{error}");
     }
     outcome
@@ -155,6 +193,14 @@ struct Run<'r> {
     tasks: Vec<Task>,
     /// The running study of each tune task.
     studies: BTreeMap<TaskId, StudyRun>,
+    /// When the study of a tune task with a timeout is over.
+    deadlines: HashMap<TaskId, Deadline>,
+    /// Failed attempts of the tasks that are tried again.
+    attempts: HashMap<TaskId, u32>,
+    /// Stages of which it was said that they get fewer CPUs than they ask for.
+    curbed: HashSet<String>,
+    vault: Vault,
+    ways: Ways,
     done: OutputDigests,
     /// Actions that are queued or running: the task that has each, and those that wait for it.
     in_flight: HashMap<Fingerprint, (TaskId, Vec<TaskId>)>,
@@ -162,12 +208,16 @@ struct Run<'r> {
     ran: HashSet<Fingerprint>,
     roots: BTreeMap<String, Fingerprint>,
     artifacts: Vec<Artifact>,
-    /// What the last run saw of each stage, and what this one sees; written at the end.
-    seen: SeenStages,
+    /// What the last run saw of each stage.
+    seen: Arc<SeenStages>,
+    /// What this one sees otherwise; written at the end.
+    news: SeenStages,
+    /// What is found of the stages' files ahead of the loop.
+    forerun: Forerun,
+    /// Whether an action has begun.
+    has_started: bool,
     /// Whether there was a history before this run: a new one is told of every stage.
     has_history: bool,
-    /// Whether this run saw anything that the last did not.
-    saw_news: bool,
     sender: UnboundedSender<Message>,
     receiver: UnboundedReceiver<Message>,
     cancel: watch::Sender<Cancel>,
@@ -188,7 +238,10 @@ impl<'r> Run<'r> {
         let (sender, receiver) = unbounded_channel();
         let has_history = store.path("history.sqlite").exists();
         let history = History::open(&store.path("history.sqlite"));
-        let seen = store.seen(&plan.pipeline.name);
+        let seen = Arc::new(store.seen(&plan.pipeline.name));
+        let stages = plan.order.iter().map(|stage| StageRef::new(plan.pipeline, &stage.name));
+        let folder = place::folder(root, &plan.pipeline.name);
+        let forerun = Forerun::start(stages, &seen, &store, folder);
         let mut run = Run {
             pipeline: Arc::clone(plan.pipeline),
             root: root.to_owned(),
@@ -196,9 +249,14 @@ impl<'r> Run<'r> {
             store,
             history,
             emit,
-            schedule: Schedule::new(options.jobs, options.keep_going),
+            schedule: Schedule::new(&options.means.machine(), options.keep_going),
             tasks: Vec::new(),
             studies: BTreeMap::new(),
+            deadlines: HashMap::new(),
+            attempts: HashMap::new(),
+            curbed: HashSet::new(),
+            vault: Vault::default(),
+            ways: Ways::Unasked,
             done: OutputDigests::new(),
             in_flight: HashMap::new(),
             ran: HashSet::new(),
@@ -206,7 +264,9 @@ impl<'r> Run<'r> {
             artifacts: Vec::new(),
             seen,
             has_history,
-            saw_news: false,
+            news: SeenStages::new(),
+            forerun,
+            has_started: false,
             sender,
             receiver,
             cancel: watch::Sender::new(Cancel::None),
@@ -223,7 +283,7 @@ impl<'r> Run<'r> {
         for stage in &plan.order {
             let needs: Vec<TaskId> =
                 plan.needs(&stage.name).map(|need| ids[need.name.as_str()]).collect();
-            let id = self.schedule.add_stage(&needs, demand(stage.kind()));
+            let id = self.schedule.add_stage(&needs, means::request(stage));
             ids.insert(&stage.name, id);
             self.tasks.push(Task::Stage(StageTask {
                 stage: StageRef::new(&self.pipeline, &stage.name),
@@ -240,7 +300,7 @@ impl<'r> Run<'r> {
     }
 
     /// Drives the schedule to its end.
-    async fn execute(&mut self) -> Result<RunOutcome, ExecutorError> {
+    async fn execute(&mut self, plan: &Plan<'_>) -> Result<RunOutcome, ExecutorError> {
         let started = Instant::now();
         self.history.begin(&self.pipeline.name);
         let stages = self.tasks.iter().filter_map(|task| match task {
@@ -250,7 +310,7 @@ impl<'r> Run<'r> {
         let event = Event::RunStarted {
             pipeline: self.pipeline.name.clone(),
             stages: stages.collect(),
-            jobs: self.options.jobs,
+            jobs: self.options.means.jobs,
         };
         self.say(&event);
         let mut signals = Signals::new()?;
@@ -261,7 +321,7 @@ impl<'r> Run<'r> {
             }
             tokio::select! {
                 // The run holds a sender itself, so the channel never closes.
-                Some(message) = self.receiver.recv() => self.handle(message),
+                Some(message) = self.receiver.recv() => self.handle_all(message, plan),
                 () = signals.next() => self.interrupt(),
             }
             if *self.cancel.borrow() == Cancel::Kill {
@@ -270,7 +330,17 @@ impl<'r> Run<'r> {
                 break;
             }
         }
-        Ok(self.end(started))
+        let outcome = self.end(started);
+        self.free_aside();
+        Ok(outcome)
+    }
+
+    /// Frees what is large on a thread that nobody waits for: a program that ends with the run need
+    /// not free a hundred thousand tasks first.
+    fn free_aside(&mut self) {
+        let large = (take(&mut self.tasks), take(&mut self.done), take(&mut self.artifacts));
+        // Without the thread they are freed here.
+        let _ = std::thread::Builder::new().name("free".to_owned()).spawn(move || drop(large));
     }
 
     /// Does all that the schedule allows now.
@@ -279,8 +349,27 @@ impl<'r> Run<'r> {
             match step {
                 Step::Check(task) if self.recall(task) => {}
                 Step::Check(task) => self.check(task),
-                Step::Start { task, slots } => self.start(task, slots),
+                Step::Start { task, slots } => {
+                    self.has_started = true;
+                    self.start(task, slots);
+                }
             }
+        }
+    }
+
+    /// Handles what has come by now before anything is started: of those that could, the best is to
+    /// start, and not that whose check ended first.
+    fn handle_all(&mut self, first: Message, plan: &Plan<'_>) {
+        let mut next = Some(first);
+        let mut handled = 0;
+        while let Some(message) = next {
+            self.handle(message);
+            // While it reads, other checks end.
+            if self.ways == Ways::Wanted {
+                self.learn_ways(plan);
+            }
+            handled += 1;
+            next = if handled < BATCH { self.receiver.try_recv().ok() } else { None };
         }
     }
 
@@ -304,6 +393,7 @@ impl<'r> Run<'r> {
                 self.ended(task, end);
             }
             Message::Free { task } => self.schedule.recheck(task),
+            Message::StudyOverdue { task } => self.end_overdue_study(task),
             Message::Placed { task, outcome, entry, placed } => {
                 self.awaited -= 1;
                 self.placed(task, outcome, &entry, placed);
@@ -340,7 +430,15 @@ impl<'r> Run<'r> {
 
     /// Queues a task for slots, or joins it to the one that runs the same action.
     fn queue(&mut self, task: TaskId, fingerprint: Fingerprint) {
+        if self.ways == Ways::Unasked {
+            self.ways = Ways::Wanted;
+        }
+        if self.is_of_overdue_study(task) {
+            return self.withdraw_checked(task);
+        }
         let ended = match self.in_flight.get_mut(&fingerprint) {
+            // It kept its action while it waited for its next attempt.
+            Some((holder, _)) if *holder == task => self.schedule.queue(task),
             Some((_, waiting)) => {
                 waiting.push(task);
                 self.schedule.join(task)
@@ -353,6 +451,12 @@ impl<'r> Run<'r> {
         self.end_unstarted(ended);
         // It may have been the last trial that a study waited for.
         self.close_studies();
+    }
+
+    /// Says whether a stage's action runs whatever the store has of it.
+    fn must_run(&self, stage: &Stage, fingerprint: Fingerprint) -> bool {
+        let is_declared = stage.options.runs_each_time && !self.ran.contains(&fingerprint);
+        is_declared || self.is_forced(stage, fingerprint)
     }
 
     fn is_forced(&self, stage: &Stage, fingerprint: Fingerprint) -> bool {
@@ -369,6 +473,12 @@ impl<'r> Run<'r> {
             }
             _ => {}
         }
+        let end = match end {
+            End::Stopped(Stop::Failed(failure), _) if self.may_try_again(id, &failure) => {
+                return self.try_again(id, failure);
+            }
+            other => other,
+        };
         self.ran.insert(fingerprint);
         if let Task::Trial(_) = &self.tasks[id.index()] {
             self.trial_ended(id, end);
@@ -420,15 +530,5 @@ impl<'r> Run<'r> {
             let (_, waiting) = held.remove();
             waiting.into_iter().for_each(|other| self.schedule.recheck(other));
         }
-    }
-}
-
-/// Gives the slots that a stage of a kind takes: more than one only where it can use them.
-fn demand(kind: StageKind) -> Demand {
-    match kind {
-        StageKind::Generate | StageKind::Preprocess => Demand::Idle,
-        StageKind::Train => Demand::Spare,
-        StageKind::Evaluate | StageKind::Command => Demand::One,
-        StageKind::Tune => Demand::None,
     }
 }

@@ -244,6 +244,8 @@ pub enum DirtyReason {
     Failed,
     /// `--force` was given.
     Forced,
+    /// It has `cache: false`.
+    RunsEachTime,
     /// A param has another value; `variables` are those that it came from. A side without the param
     /// is `null`.
     ParamChanged { path: String, old: Value, new: Value, variables: Vec<String> },

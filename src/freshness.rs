@@ -18,6 +18,8 @@ use crate::plan::Plan;
 use crate::stage::{OutputSpec, Params};
 use crate::store::{Entry, Store};
 
+pub mod content;
+
 /// What a plan and the store say of a stage.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Freshness {
@@ -92,15 +94,12 @@ pub fn input_digests(
                     None => return Ok(None),
                 }
             }
-            Source::File(file) => {
-                let path = root.join(file);
-                store.digest(&path).map_err(|source| UnreadableInput {
-                    stage: stage.name.clone(),
-                    input: name.clone(),
-                    path,
-                    source,
-                })?
-            }
+            source => content::digest(source, root, store).map_err(|error| UnreadableInput {
+                stage: stage.name.clone(),
+                input: name.clone(),
+                path: error.path,
+                source: error.source,
+            })?,
         };
         digests.insert(name.clone(), digest);
     }
@@ -119,6 +118,8 @@ pub fn known_input_digests(
         let digest = match &input.from {
             Source::Output { stage, output } => *done.get(stage)?.get(output)?,
             Source::File(file) => store.known_digest(&root.join(file))?,
+            Source::Table(_) => content::digest(&input.from, root, store).ok()?,
+            Source::Folder(_) | Source::Glob(_) => return None,
         };
         Some((name.clone(), digest))
     };
@@ -175,6 +176,9 @@ fn judge(
     store: &Store,
     history: &History,
 ) -> Freshness {
+    if stage.options.runs_each_time {
+        return Freshness::Dirty(vec![DirtyReason::RunsEachTime]);
+    }
     match look_up(manifest, &stage.outputs, store) {
         Found::Fresh(entry) => Freshness::Fresh(entry),
         Found::Troubled(reasons) => Freshness::Dirty(reasons),
@@ -297,6 +301,9 @@ fn below_dirty(
 ) -> Freshness {
     let above = plan.needs(&stage.name).filter(|above| !fresh.contains(above.name.as_str()));
     let above = above.map(|above| DirtyReason::UpstreamDirty { stage: above.name.clone() });
+    if stage.options.runs_each_time {
+        return Freshness::Dirty([DirtyReason::RunsEachTime].into_iter().chain(above).collect());
+    }
     let manifest = manifest(plan.pipeline, stage, &InputDigests::new());
     let earlier = history.fingerprints(&plan.pipeline.name, &stage.name);
     let own = earlier

@@ -16,6 +16,8 @@ use rusqlite::{Connection, OpenFlags};
 use crate::event::Event;
 use crate::fingerprint::Fingerprint;
 
+mod durations;
+mod seconds;
 mod writer;
 
 use writer::Write;

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,12 +19,17 @@ use crate::stage::{OutputSpec, Params, StageKind};
 mod check;
 mod commands;
 mod cycle;
+mod defaults;
 mod diagnostic;
 mod draft;
 mod exports;
+mod gather;
 mod inputs;
 mod kept;
+pub mod listing;
+mod matrix;
 mod node;
+mod options;
 mod reference;
 mod references;
 pub mod schema;
@@ -36,7 +40,11 @@ mod tuning;
 mod variables;
 mod walk;
 
-pub use diagnostic::{Diagnostic, Label, Look, Place, Severity, Sources};
+pub use diagnostic::{Diagnostic, Label, Look, Part, Place, Severity, Sources};
+pub use matrix::Selector;
+pub use options::{
+    Options, Resources, Retries, duration_text, parse_duration, parse_size, size_text,
+};
 pub use reference::reference;
 
 /// A pipeline without mistakes, and what should be said of it all the same.
@@ -63,33 +71,43 @@ pub struct Invalid {
 
 /// Reads and checks a pipeline file. Nothing is run or written.
 ///
-/// `path` is relative to the working directory; the paths within the file start at `root`. `sets`
-/// are the values of `--set`: `NAME=VALUE` for a variable, `STAGE.params.PATH=VALUE` for a param.
-/// `kept` is what an earlier call gave to keep, whole: where it is of the same text, sets and
+/// `path` is relative to the working directory; the paths of inputs within the file start at `root`.
+/// `kept` is what an earlier call gave to keep, whole: where it is of the same texts, settings and
 /// program, and the disk says nothing else, the check is spared.
 ///
 /// # Errors
 ///
-/// Every mistake of the file and of the sets.
+/// Every mistake of the file, of the files that it names, and of the settings.
 pub fn load(
     path: &Path,
     root: &Path,
-    sets: &[String],
+    settings: &Settings,
     kept: Option<&[u8]>,
 ) -> Result<Loaded, Invalid> {
     let file = match SourceFile::read(path) {
         Ok(file) => Arc::new(file),
-        Err(diagnostic) => {
+        Err(unreadable) => {
+            let diagnostic = unreadable.diagnose(path);
             return Err(Invalid { errors: vec![diagnostic], warnings: Vec::new() });
         }
     };
-    let key = kept::key(&file, root, sets);
+    let key = kept::key(&file, root, settings);
     if let Some(pipeline) = kept.and_then(|kept| kept::read(kept, key?, &file, root)) {
         return Ok(Loaded { pipeline, warnings: Vec::new(), to_keep: None });
     }
-    let mut loaded = check::check(&file, root, sets)?;
+    let mut loaded = check::check(&file, root, settings)?;
     loaded.to_keep = key.and_then(|key| kept::write(&loaded, key));
     Ok(loaded)
+}
+
+/// What the command line gives a pipeline beside its file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The values of `--set`: `NAME=VALUE` for a variable, `STAGE.params.PATH=VALUE` for a param.
+    pub sets: Vec<String>,
+    /// The files of variables of `--vars`, relative to the working directory; they win over the
+    /// pipeline's own, and `--set` over them.
+    pub vars: Vec<PathBuf>,
 }
 
 /// A checked pipeline: data only.
@@ -97,13 +115,31 @@ pub fn load(
 pub struct Pipeline {
     /// Its name: the folder of its artifacts.
     pub name: String,
-    /// The file as it was read, for messages that point into it.
+    /// The file as it was read, then the files that it names and the words of the command line: a
+    /// [`Place`] counts them.
     #[serde(skip)]
-    pub source: Arc<SourceFile>,
+    pub sources: Vec<Arc<SourceFile>>,
     /// The variables with what `--set` made of them.
     pub vars: BTreeMap<String, Value>,
     /// The stages by name, in the order of the file.
     pub stages: IndexMap<String, Stage>,
+    /// The names of the stages that `when` leaves out.
+    pub off: Vec<String>,
+}
+
+impl Pipeline {
+    /// Gives the stages that a name of the command line means: the stage itself, all combinations of
+    /// a matrix (`train`), or some (`train[seed=1]`).
+    pub fn select<'p>(&'p self, name: &str) -> Vec<&'p Stage> {
+        if let Some(stage) = self.stages.get(name) {
+            return vec![stage];
+        }
+        let Some(selector) = Selector::parse(name) else { return Vec::new() };
+        let matches = |stage: &&Stage| {
+            stage.matrix.as_ref().is_some_and(|combination| combination.matches(&selector))
+        };
+        self.stages.values().filter(matches).collect()
+    }
 }
 
 /// A pipeline file's path and text.
@@ -118,26 +154,44 @@ pub struct SourceFile {
 /// The largest file that is read as a pipeline, in bytes.
 const LARGEST: u64 = 64 << 20;
 
+/// Why a file is no source.
+#[derive(Debug)]
+struct Unreadable {
+    what: String,
+    help: String,
+    /// The place from which on it is no text.
+    shown: Option<Box<Diagnostic>>,
+}
+
+impl Unreadable {
+    fn new(what: impl Into<String>, help: impl Into<String>) -> Unreadable {
+        Unreadable { what: what.into(), help: help.into(), shown: None }
+    }
+
+    /// Says it of the pipeline file itself.
+    fn diagnose(self, path: &Path) -> Diagnostic {
+        let message = format!("cannot read the pipeline `{}`: {}", path.display(), self.what);
+        let without_place = || Diagnostic::without_place(message, Some(self.help));
+        self.shown.map_or_else(without_place, |shown| *shown)
+    }
+}
+
 impl SourceFile {
-    /// Reads a pipeline file as text.
-    fn read(path: &Path) -> Result<SourceFile, Diagnostic> {
-        let shown = path.display();
-        let cannot = |what: &str, help: &str| {
-            let message = format!("cannot read the pipeline `{shown}`: {what}");
-            Diagnostic::without_place(message, Some(help.to_owned()))
-        };
+    /// Reads a file as text.
+    fn read(path: &Path) -> Result<SourceFile, Unreadable> {
+        const RIGHTS: &str = "look at its path and its rights";
         let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => cannot("there is no such file", &pipelines_beside(path)),
-            _ => cannot(&error.to_string(), "look at its path and its rights"),
+            ErrorKind::NotFound => Unreadable::new("there is no such file", pipelines_beside(path)),
+            _ => Unreadable::new(error.to_string(), RIGHTS),
         })?;
         if metadata.is_dir() {
-            return Err(cannot("it is a folder", &pipelines_beside(&path.join("x"))));
+            return Err(Unreadable::new("it is a folder", pipelines_beside(&path.join("x"))));
         }
         if metadata.len() > LARGEST {
-            return Err(cannot("it is larger than 64 MB", "name a pipeline file"));
+            return Err(Unreadable::new("it is larger than 64 MB", "name a pipeline file"));
         }
-        let bytes = std::fs::read(path)
-            .map_err(|error| cannot(&error.to_string(), "look at its path and its rights"))?;
+        let bytes =
+            std::fs::read(path).map_err(|error| Unreadable::new(error.to_string(), RIGHTS))?;
         let text = String::from_utf8(bytes)
             .map_err(|error| no_text(path, error.as_bytes(), error.utf8_error().valid_up_to()))?;
         let control = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
@@ -150,7 +204,8 @@ impl SourceFile {
 }
 
 /// Says that a file is no text, with the line in which that shows, made fit to be printed.
-fn no_text(path: &Path, bytes: &[u8], at: usize) -> Diagnostic {
+fn no_text(path: &Path, bytes: &[u8], at: usize) -> Unreadable {
+    const HELP: &str = "a pipeline is a YAML text in UTF-8";
     let printable = |bytes: &[u8]| {
         let control = |c: char| c.is_control() && c != '\n';
         String::from_utf8_lossy(bytes).replace(control, "\u{fffd}")
@@ -162,9 +217,11 @@ fn no_text(path: &Path, bytes: &[u8], at: usize) -> Diagnostic {
     let byte = bytes.get(at).copied().unwrap_or_default();
     let message = format!("the pipeline is no text: byte {byte:#04x} is not part of one");
     let source = Sources::new(Arc::new(SourceFile { path: path.to_owned(), text }));
-    diagnostic::Problem::new(Place::new(0, start, start + 1), message)
-        .help("a pipeline is a YAML text in UTF-8")
-        .diagnose(&source)
+    let shown = diagnostic::Problem::new(Place::new(0, start, start + 1), message)
+        .help(HELP)
+        .diagnose(&source);
+    let what = format!("it is no text: byte {byte:#04x} is not part of one");
+    Unreadable { shown: Some(Box::new(shown)), ..Unreadable::new(what, HELP) }
 }
 
 /// Names the pipeline files in a path's folder, as a way out for who mistyped one.
@@ -209,8 +266,10 @@ pub struct Stage {
     pub options: Options,
     /// The variables from which each of its params came, by the param's dotted path.
     pub variables: BTreeMap<String, Vec<String>>,
-    /// Where its name stands in the file, in bytes.
-    pub place: Range<usize>,
+    /// What it stands for, where it is one combination of a matrix.
+    pub matrix: Option<Combination>,
+    /// Where its name stands.
+    pub place: Place,
 }
 
 impl Stage {
@@ -241,6 +300,48 @@ pub enum Source {
     },
     /// A file of the user's; relative to the root, or absolute.
     File(PathBuf),
+    /// All files of a folder of the user's; relative to the root, or absolute.
+    Folder(PathBuf),
+    /// The files of the user's that a pattern fits; relative to the root, or absolute.
+    Glob(String),
+    /// A table of the files that a list of inputs holds, with what each stands for.
+    Table(Arc<Table>),
+}
+
+/// The files of a list of inputs, made by the combinations of a matrix.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// The list's name.
+    pub list: String,
+    /// The keys of the matrix.
+    pub keys: Vec<String>,
+    /// For each file, in the order of the matrix, the values of the keys; none where a combination
+    /// lacks a key.
+    pub rows: Vec<Vec<Option<Value>>>,
+    /// The full names of the inputs that hold the files.
+    pub members: Vec<String>,
+}
+
+/// One combination of a stage's matrix.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Combination {
+    /// The name under which the file has the stage.
+    pub stage: String,
+    /// The values, in the order of the file.
+    pub cells: Vec<Cell>,
+}
+
+/// One value of a combination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cell {
+    /// Its key in the matrix.
+    pub key: String,
+    /// The value.
+    pub value: Value,
+    /// How it stands in the stage's name.
+    pub text: String,
+    /// The same text for equal values, whatever the order of their keys.
+    canonical: String,
 }
 
 /// An output under the name that the user wants.
@@ -250,15 +351,6 @@ pub struct Export {
     pub file: PathBuf,
     /// What the output is turned into, where its own format is not the one asked for.
     pub conversion: Option<Conversion>,
-}
-
-/// Options of execution.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Options {
-    /// What the stage is for.
-    pub description: Option<String>,
-    /// Labels of the user's.
-    pub tags: Vec<String>,
 }
 
 #[cfg(test)]

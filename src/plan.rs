@@ -9,7 +9,7 @@ use petgraph::Incoming;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::{Dfs, Reversed};
 
-use crate::pipeline::{Pipeline, Source, Stage};
+use crate::pipeline::{Pipeline, Selector, Source, Stage};
 use crate::suggest;
 
 /// The stages that the targets need, in an order in which they can run.
@@ -46,13 +46,18 @@ impl<'p> Plan<'p> {
         let nodes: HashMap<&str, NodeIndex> =
             whole.node_indices().map(|node| (whole[node].name.as_str(), node)).collect();
         let mut needed = vec![targets.is_empty(); whole.node_count()];
+        // What one target has brought is not gone through again for the next.
+        let mut search = Dfs::empty(Reversed(&whole));
         for target in targets {
-            let Some(start) = nodes.get(target.as_str()) else {
+            let stages = pipeline.select(target);
+            if stages.is_empty() {
                 return Err(unknown(pipeline, target));
-            };
-            let mut search = Dfs::new(Reversed(&whole), *start);
-            while let Some(node) = search.next(Reversed(&whole)) {
-                needed[node.index()] = true;
+            }
+            for stage in stages {
+                search.move_to(nodes[stage.name.as_str()]);
+                while let Some(node) = search.next(Reversed(&whole)) {
+                    needed[node.index()] = true;
+                }
             }
         }
         let graph = whole
@@ -111,17 +116,32 @@ fn order<'p>(graph: &DiGraph<&'p Stage, ()>) -> Vec<&'p Stage> {
 fn upstream(stage: &Stage) -> impl Iterator<Item = &str> {
     let inputs = stage.inputs.values().filter_map(|input| match &input.from {
         Source::Output { stage, .. } => Some(stage.as_str()),
-        Source::File(_) => None,
+        Source::File(_) | Source::Folder(_) | Source::Glob(_) | Source::Table(_) => None,
     });
     inputs.chain(stage.needs.iter().map(String::as_str))
 }
 
 fn unknown(pipeline: &Pipeline, target: &str) -> UnknownTarget {
-    let near = suggest::did_you_mean(target, pipeline.stages.keys().map(String::as_str));
-    let names: Vec<String> = pipeline.stages.keys().map(|name| format!("`{name}`")).collect();
-    UnknownTarget {
-        target: target.to_owned(),
-        pipeline: pipeline.name.clone(),
-        help: near.unwrap_or_else(|| format!("its stages are {}", names.join(", "))),
+    let names = pipeline.stages.keys().map(String::as_str);
+    let is_off = |name: &&String| {
+        Selector::parse(target).is_some_and(|target| target.names(name)) || *name == target
+    };
+    let help = match pipeline.off.iter().find(is_off) {
+        Some(off) => format!("`{off}` is off: its `when` is `false`"),
+        None => suggest::did_you_mean(target, names.clone()).unwrap_or_else(|| all(names)),
+    };
+    UnknownTarget { target: target.to_owned(), pipeline: pipeline.name.clone(), help }
+}
+
+/// Lists the stages of a pipeline, as many as a person reads.
+fn all<'p>(names: impl Iterator<Item = &'p str>) -> String {
+    const LISTED: usize = 20;
+    let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    match names.len() {
+        0..=LISTED => format!("its stages are {}", names.join(", ")),
+        count => {
+            let shown = names[..LISTED].join(", ");
+            format!("its stages are {shown} and {} more", count - LISTED)
+        }
     }
 }

@@ -15,18 +15,22 @@
 //! .runner/logs/abcdef….log        the output of a command
 //! .runner/locks/…                 the operating system's advisory locks
 //! .runner/roots/PIPELINE          fingerprints of a pipeline's stages as they were last
+//! .runner/past/PIPELINE/NUMBER    fingerprints that a run replaced there
 //! .runner/placed/PIPELINE         digests of a pipeline's artifacts as they were last written
 //! .runner/stat-cache              path -> size, mtime, inode, ctime -> digest
 //! .runner/seen/PIPELINE           what the last run saw of each stage: a cache
 //! .runner/pipelines/abcdef…       a large pipeline as it was checked, by its path: a cache
+//! .runner/durable/                the durability mark, and the stat cache as it was then
+//! .runner/damaged/                what a verification set aside
+//! .runner/version                 the version of this layout
 //! .runner/history.sqlite          the history of runs
 //! ```
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,13 +41,22 @@ use crate::stage::Failure;
 use crate::study::Curve;
 
 pub mod artifacts;
+pub mod collect;
 pub mod convert;
+mod drop;
+pub mod durability;
+pub mod error;
 pub mod files;
+mod layout;
 pub mod lock;
 pub mod packed;
+mod roots;
 pub mod seen;
 pub mod stat_cache;
+pub mod usage;
+pub mod verify;
 
+pub use error::StoreError;
 use stat_cache::{Stamp, StatCache};
 
 /// How long nobody has written to a temporary file that was left behind.
@@ -60,6 +73,14 @@ pub struct Store {
     stamps: Mutex<HashMap<Fingerprint, Stamp>>,
     /// Whether the file system may know reflinks, as far as it was tried.
     reflinks: AtomicBool,
+    /// What this run has replaced of a pipeline's roots, and the number of its file.
+    past: Mutex<BTreeMap<String, (u64, roots::Roots)>>,
+    /// The version of the layout that was found.
+    version: u32,
+    /// The boot of the machine; empty where that is not known.
+    boot: String,
+    /// Whether something was written since the last sync.
+    unsynced: AtomicBool,
 }
 
 /// The record "this fingerprint gave these outputs".
@@ -109,62 +130,54 @@ impl Entry {
     }
 }
 
-/// What went wrong with the store's files.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// A file-system call failed.
-    #[error("cannot {act} `{path}`: {source}", path = path.display())]
-    Io {
-        /// What was tried.
-        act: &'static str,
-        /// On which file.
-        path: PathBuf,
-        /// Why it failed.
-        source: io::Error,
-    },
-    /// A file was changed while it was being read.
-    #[error("`{path}` changed while it was converted: run it again", path = path.display())]
-    Changed {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A file cannot be converted.
-    #[error(transparent)]
-    Convert(#[from] crate::conversion::ConversionError),
-}
-
-impl StoreError {
-    /// Makes the error of a file-system call; for `map_err`.
-    pub fn io(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
-        let path = path.to_owned();
-        move |source| StoreError::Io { act, path, source }
-    }
-}
-
 impl Store {
     /// Opens the store in `folder` (`.runner`) without creating anything.
-    pub fn open(folder: &Path) -> Store {
-        let stats = StatCache::load(&folder.join("stat-cache"));
-        Store {
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Version`] where another `runner` wrote it that this one cannot follow,
+    /// [`StoreError::Io`] where its version cannot be read.
+    pub fn open(folder: &Path) -> Result<Store, StoreError> {
+        Store::open_in(folder, durability::boot_id())
+    }
+
+    /// Opens the store in a given boot of the machine.
+    fn open_in(folder: &Path, boot: String) -> Result<Store, StoreError> {
+        let version = layout::find(folder)?;
+        Ok(Store {
             folder: folder.to_owned(),
-            stats: Mutex::new(stats),
+            stats: Mutex::new(durability::load_stats(folder, &boot)),
             placed: Mutex::default(),
             stamps: Mutex::default(),
             reflinks: AtomicBool::new(true),
-        }
+            past: Mutex::default(),
+            version,
+            boot,
+            unsynced: AtomicBool::new(false),
+        })
     }
 
-    /// Creates the store's folder where it is absent, and tells version control to leave it alone.
+    /// Creates the store's folder where it is absent, and tells version control to leave it alone;
+    /// brings a store of an older version up to this one's.
     ///
     /// # Errors
     ///
     /// [`StoreError::Io`] where it cannot be written.
     pub fn create(&self) -> Result<(), StoreError> {
-        let ignore = self.path(".gitignore");
-        if ignore.exists() {
+        if self.version == layout::VERSION {
             return Ok(());
         }
-        files::write_through(&self.temporaries(), &ignore, b"*\n")
+        let ignore = self.path(".gitignore");
+        if !ignore.exists() {
+            files::write_through(&self.temporaries(), &ignore, b"*\n")?;
+        }
+        layout::write(&self.folder)
+    }
+
+    /// Holds off [`Store::collect`] until the lock is dropped; `None` where the store is not ours to
+    /// write to, as a store that nobody may change needs no such lock.
+    pub fn lease(&self) -> Option<lock::Lock> {
+        lock::shared(&self.path("locks/run")).ok()
     }
 
     /// Removes the temporary files and working folders that killed runs left behind.
@@ -252,6 +265,7 @@ impl Store {
             files::make_read_only(file)?;
             fs::rename(file, &path).map_err(StoreError::io("move into the store", file))?;
             self.stats().record_own(&path, digest);
+            self.wrote();
         }
         Ok(Blob { digest, size, dropped: false })
     }
@@ -304,93 +318,12 @@ impl Store {
         entry.outputs.iter().filter_map(trouble).collect()
     }
 
-    /// Gives up the outputs of these actions: their entries stay, with digests. Bytes that another
-    /// entry has, or that a pipeline's stages have as they were last, are kept.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Io`] where the store cannot be written.
-    pub fn drop_outputs(&self, fingerprints: &[Fingerprint]) -> Result<(), StoreError> {
-        // Looked for outside the lock: mostly there is nothing to drop, and entries are many.
-        let has_bytes = |one: &&Fingerprint| self.entry(**one).is_some_and(|one| one.has_bytes());
-        let fingerprints: Vec<&Fingerprint> = fingerprints.iter().filter(has_bytes).collect();
-        if fingerprints.is_empty() {
-            return Ok(());
-        }
-        // Nobody may publish an entry that leans on a blob between the look and the removal.
-        let _lock = lock::exclusive(&self.path("locks/publish"))?;
-        let roots: HashSet<Fingerprint> = self.roots().collect();
-        let mut candidates = Vec::new();
-        for fingerprint in fingerprints.into_iter().filter(|one| !roots.contains(one)) {
-            let Some(mut entry) = self.entry(*fingerprint).filter(Entry::has_bytes) else {
-                continue;
-            };
-            candidates
-                .extend(entry.outputs.values().filter(|blob| !blob.dropped).map(|b| b.digest));
-            entry.outputs.values_mut().for_each(|blob| blob.dropped = true);
-            self.put_entry(&entry)?;
-        }
-        if candidates.is_empty() {
-            return Ok(());
-        }
-        let used: HashSet<Digest> = self
-            .entries()
-            .flat_map(|entry| entry.outputs.into_values())
-            .filter(|blob| !blob.dropped)
-            .map(|blob| blob.digest)
-            .collect();
-        for digest in candidates.into_iter().filter(|digest| !used.contains(digest)) {
-            let path = self.blob_path(digest);
-            files::remove_file(&path)?;
-        }
-        Ok(())
-    }
-
-    /// Records the fingerprints of a pipeline's stages: what [`Store::drop_outputs`] must keep.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Io`] where the file cannot be written.
-    pub fn put_roots(
-        &self,
-        pipeline: &str,
-        roots: &BTreeMap<String, Fingerprint>,
-    ) -> Result<(), StoreError> {
-        let path = self.path("roots").join(pipeline);
-        let read = || files::read_sealed::<BTreeMap<_, _>>(&path).unwrap_or_default();
-        let all = read();
-        if roots.iter().all(|(stage, fingerprint)| all.get(stage) == Some(fingerprint)) {
-            return Ok(());
-        }
-        // Another run of the pipeline may add its own stages at the same time.
-        let _lock = lock::exclusive(&self.path("locks").join(format!("roots-{pipeline}")))?;
-        let mut all = read();
-        all.extend(roots.iter().map(|(stage, fingerprint)| (stage.clone(), *fingerprint)));
-        self.write_sealed(&path, &all)
-    }
-
-    fn roots(&self) -> impl Iterator<Item = Fingerprint> {
-        files::list(&self.path("roots"))
-            .into_iter()
-            .filter_map(|path| files::read_sealed::<BTreeMap<String, Fingerprint>>(&path))
-            .flat_map(BTreeMap::into_values)
-    }
-
     /// Reads every entry, one after another.
     fn entries(&self) -> impl Iterator<Item = Entry> {
         files::list(&self.path("entries"))
             .into_iter()
             .flat_map(|shard| files::list(&shard))
             .filter_map(|path| files::read_sealed(&path))
-    }
-
-    /// Saves the stat cache where it changed.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Io`] where it cannot be written; it is a cache, so nothing is lost.
-    pub fn save_stats(&self) -> Result<(), StoreError> {
-        self.stats().save(&self.temporaries(), &self.path("stat-cache"))
     }
 
     fn stats(&self) -> MutexGuard<'_, StatCache> {
@@ -408,13 +341,25 @@ impl Store {
         self.placed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn own_past(&self) -> MutexGuard<'_, BTreeMap<String, (u64, roots::Roots)>> {
+        // A panic under this lock leaves roots too many at worst.
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers that there is something to sync.
+    fn wrote(&self) {
+        self.unsynced.store(true, Ordering::Release);
+    }
+
     /// Gives the folder of files that are being written: one, so that a sweep costs nothing.
     fn temporaries(&self) -> PathBuf {
         self.path("tmp")
     }
 
     fn write_sealed(&self, path: &Path, value: &impl Serialize) -> Result<(), StoreError> {
-        files::write_sealed_through(&self.temporaries(), path, value)
+        files::write_sealed_through(&self.temporaries(), path, value)?;
+        self.wrote();
+        Ok(())
     }
 
     fn sharded(&self, kind: &str, digest: Digest) -> PathBuf {

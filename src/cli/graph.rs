@@ -82,10 +82,13 @@ fn edges(stage: &Stage) -> Vec<Edge> {
     edges
 }
 
+/// Names the user's files that a stage reads.
 fn files(stage: &Stage) -> Vec<String> {
     let files = stage.inputs.values().filter_map(|input| match &input.from {
-        Source::File(path) => Some(path.display().to_string()),
-        Source::Output { .. } => None,
+        Source::File(path) => Some(format!("the file {}", path.display())),
+        Source::Folder(path) => Some(format!("the folder {}", path.display())),
+        Source::Glob(pattern) => Some(format!("the files {pattern}")),
+        Source::Output { .. } | Source::Table(_) => None,
     });
     files.collect()
 }
@@ -101,11 +104,14 @@ fn text(pipeline: &Pipeline) -> String {
             };
         }
         for file in files(stage) {
-            let _ = writeln!(text, "  reads the file {file}");
+            let _ = writeln!(text, "  reads {file}");
         }
         for (output, export) in &stage.exports {
             let _ = writeln!(text, "  exports {output} as {}", export.file.display());
         }
+    }
+    for stage in &pipeline.off {
+        let _ = writeln!(text, "{stage} is off");
     }
     text
 }

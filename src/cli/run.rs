@@ -7,8 +7,8 @@ use clap::Args;
 
 use super::{CpuArguments, Error, Exit, PipelineArguments, Session};
 use crate::event::RunOutcome;
-use crate::executor::{self, Options};
-use crate::pipeline::Stage;
+use crate::executor::{self, ExecutorError, Means, Options, machine};
+use crate::pipeline::{self, Stage};
 use crate::report::{self, Format};
 
 /// The arguments of `runner run`.
@@ -23,6 +23,14 @@ pub struct Run {
     /// The CPUs.
     #[command(flatten)]
     pub cpus: CpuArguments,
+    /// How much memory the running stages may ask for together, such as `16GiB`; what the machine
+    /// has unless given.
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub memory: Option<u64>,
+    /// How many GPUs to use, or which by their ids (`0,2`); those that `CUDA_VISIBLE_DEVICES` names
+    /// or the machine has, unless given.
+    #[arg(long, value_name = "N|IDS", value_parser = gpus)]
+    pub gpus: Option<Gpus>,
     /// Execute the stages named, or all, whatever the cache says.
     #[arg(long)]
     pub force: bool,
@@ -34,6 +42,39 @@ pub struct Run {
     pub format: Format,
 }
 
+/// The GPUs that `--gpus` names.
+#[derive(Clone, Debug)]
+pub struct Gpus(Vec<String>);
+
+/// Reads `--memory`.
+fn memory(text: &str) -> Result<u64, String> {
+    let found = pipeline::parse_size(text).filter(|bytes| *bytes > 0);
+    found.ok_or_else(|| "a size is a number with its unit, such as `500MB` or `16GiB`".to_owned())
+}
+
+/// Reads `--gpus`.
+fn gpus(text: &str) -> Result<Gpus, String> {
+    let found = machine::parse_gpus(text, visible_gpus().as_deref());
+    let help = "it is how many, such as `2`, or their ids, such as `0,2` (`2,` for one by its id)";
+    found.map(Gpus).ok_or_else(|| help.to_owned())
+}
+
+fn visible_gpus() -> Option<String> {
+    std::env::var("CUDA_VISIBLE_DEVICES").ok()
+}
+
+/// Gives what the run may use at once.
+fn means(arguments: &Run) -> Means {
+    Means {
+        jobs: arguments.cpus.count(),
+        memory: arguments.memory.unwrap_or_else(machine::memory),
+        gpus: match &arguments.gpus {
+            Some(Gpus(ids)) => ids.clone(),
+            None => machine::gpus(visible_gpus().as_deref()),
+        },
+    }
+}
+
 /// Runs the pipeline.
 ///
 /// # Errors
@@ -43,17 +84,23 @@ pub fn run(arguments: &Run, session: &mut Session<'_>) -> Result<Exit, Error> {
     // The program ends with the run: to free a hundred thousand stages one by one only takes time.
     let pipeline = ManuallyDrop::new(session.load_and_keep(&arguments.pipeline)?);
     let plan = ManuallyDrop::new(super::plan_of(&pipeline, &arguments.stages)?);
-    let named =
-        |stage: &&&Stage| arguments.stages.is_empty() || arguments.stages.contains(&stage.name);
-    let forced = plan.order.iter().filter(named).map(|stage| stage.name.clone());
+    let forced: Box<dyn Iterator<Item = &Stage>> = match arguments.stages.is_empty() {
+        true => Box::new(plan.order.iter().copied()),
+        false => Box::new(arguments.stages.iter().flat_map(|name| pipeline.select(name))),
+    };
+    let forced = forced.map(|stage| stage.name.clone());
     let options = Options {
-        jobs: arguments.cpus.count(),
+        means: means(arguments),
         keep_going: arguments.keep_going,
         force: if arguments.force { forced.collect() } else { HashSet::new() },
     };
     let mut reporter = report::reporter(arguments.format, session.color);
     let outcome = executor::run(&plan, &session.root, &options, &mut |event| reporter.event(event))
-        .map_err(|error| Error::internal(error.to_string()))?;
+        .map_err(|error| match error {
+            ExecutorError::Unmet(unmet) => Error::usage(unmet.to_string(), unmet.help()),
+            ExecutorError::Store(error) => super::store_error(error, Error::internal),
+            other => Error::internal(other.to_string()),
+        })?;
     Ok(match outcome {
         RunOutcome::Done => Exit::Done,
         RunOutcome::Failed => Exit::Failed,

@@ -1,5 +1,7 @@
 //! `runner why`: the reasons of one stage in full.
 
+use std::collections::HashSet;
+
 use clap::Args;
 
 use super::{Error, Exit, PipelineArguments, Session};
@@ -25,11 +27,16 @@ pub struct Why {
 /// Every mistake of the file, and an input that cannot be read.
 pub fn run(arguments: &Why, session: &mut Session<'_>) -> Result<Exit, Error> {
     let pipeline = session.load(&arguments.pipeline)?;
-    let stage = &arguments.stage;
-    let judged = super::judge(&pipeline, std::slice::from_ref(stage), session)?;
-    let freshness = judged.iter().find(|(one, _)| one.name == *stage).map(|(_, found)| found);
-    // A plan for a target holds the target.
-    let freshness = freshness.expect("the plan holds its target");
+    let judged = super::judge(&pipeline, std::slice::from_ref(&arguments.stage), session)?;
+    let named = pipeline.select(&arguments.stage);
+    let named: HashSet<&str> = named.iter().map(|stage| stage.name.as_str()).collect();
+    for (stage, freshness) in judged.iter().filter(|(stage, _)| named.contains(&*stage.name)) {
+        explain(&stage.name, freshness, session)?;
+    }
+    Ok(Exit::Done)
+}
+
+fn explain(stage: &str, freshness: &Freshness, session: &mut Session<'_>) -> Result<(), Error> {
     let (line, reasons): (_, &[DirtyReason]) = match freshness {
         Freshness::Fresh(_) => ("is cached: nothing that it depends on has changed", &[]),
         Freshness::Dirty(reasons) => ("would run:", reasons),
@@ -41,5 +48,5 @@ pub fn run(arguments: &Why, session: &mut Session<'_>) -> Result<Exit, Error> {
     for reason in reasons {
         writeln!(session.out, "  {}", text::reason(reason))?;
     }
-    Ok(Exit::Done)
+    Ok(())
 }

@@ -51,7 +51,7 @@ impl Run<'_> {
     pub(super) fn known_digests(&self, stage: &Stage) -> OutputDigests {
         let sources = stage.inputs.values().filter_map(|input| match &input.from {
             Source::Output { stage, .. } => Some(stage),
-            Source::File(_) => None,
+            Source::File(_) | Source::Folder(_) | Source::Glob(_) | Source::Table(_) => None,
         });
         sources.filter_map(|stage| Some((stage.clone(), self.done.get(stage)?.clone()))).collect()
     }
@@ -77,8 +77,10 @@ impl Run<'_> {
         let stage = task.stage.clone();
         let fingerprint = manifest.fingerprint();
         let forced = self.is_forced(&stage, fingerprint);
+        let must_run = self.must_run(&stage, fingerprint);
         let (reasons, entry) = match found {
             _ if forced => (vec![DirtyReason::Forced], None),
+            _ if must_run => (vec![DirtyReason::RunsEachTime], None),
             Found::Fresh(entry) => (Vec::new(), Some(entry)),
             Found::Troubled(reasons) => (reasons, None),
             Found::Absent => {

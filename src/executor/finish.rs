@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::process::Cancel;
-use super::worker::PlaceResult;
+use super::worker::{self, PlaceResult};
 use super::{Run, StageState, StageTask, Task, place};
 use crate::event::{Event, Outcome, RunOutcome};
 use crate::schedule::TaskId;
 use crate::stage::Failure;
-use crate::store::{Blob, Entry};
+use crate::store::{Blob, Entry, StoreError};
 
 impl Run<'_> {
     /// Places the artifacts of a stage whose outputs are there; it ends when they are.
@@ -39,8 +39,8 @@ impl Run<'_> {
                 self.say_placed(written);
             }
             Err(error) => {
-                let failure = Failure::new(format!("its outputs cannot be placed: {error}"));
-                return self.fail(id, failure);
+                let message = format!("its outputs cannot be placed: {error}");
+                return self.fail(id, worker::with_help(message, &error));
             }
         }
         self.see(id, entry);
@@ -126,9 +126,15 @@ impl Run<'_> {
         }
     }
 
+    /// Records what the stages are now, so that nothing drops or collects it.
+    pub(super) fn put_roots(&self) -> Result<(), StoreError> {
+        let is_stage = |name: &str| self.pipeline.stages.contains_key(name);
+        self.store.put_roots(&self.pipeline.name, &self.roots, is_stage)
+    }
+
     /// Records what the stages are now, and says how the run ended.
     pub(super) fn end(&mut self, started: Instant) -> RunOutcome {
-        if let Err(error) = self.store.put_roots(&self.pipeline.name, &self.roots) {
+        if let Err(error) = self.put_roots() {
             self.say(&Event::Warning { stage: None, message: error.to_string() });
         }
         self.place_as_a_set();

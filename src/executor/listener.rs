@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
+use super::limits::Clock;
 use super::process::Cancel;
 use super::worker::{Job, Message};
 use crate::schedule::TaskId;
@@ -23,6 +24,7 @@ pub(super) struct Listener {
     sender: UnboundedSender<Message>,
     cancel: watch::Receiver<Cancel>,
     stop_rule: StopRule,
+    clock: Clock,
     state: Mutex<Heard>,
 }
 
@@ -39,6 +41,7 @@ impl Listener {
             sender: job.sender.clone(),
             cancel: job.cancel.clone(),
             stop_rule: job.stop_rule.clone(),
+            clock: job.terms.limits.start(),
             state: Mutex::default(),
         }
     }
@@ -46,6 +49,16 @@ impl Listener {
     fn heard(&self) -> std::sync::MutexGuard<'_, Heard> {
         // A panicking kind leaves a curve that is at worst short.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives for how long the action may run.
+    pub(super) fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Says why the action must not go on, once it must not.
+    pub(super) fn stop(&self) -> Option<Stop> {
+        if self.is_cancelled() { Some(Stop::Cancelled) } else { self.clock.stop() }
     }
 
     pub(super) fn curve(&self) -> Curve {
@@ -74,7 +87,7 @@ impl Progress for Listener {
             heard.passed_on = Some(Instant::now());
             self.send(Message::Progress { task: self.task, unit, done, total });
         }
-        if self.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if self.stop().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     fn step(&self, step: u64, metrics: &BTreeMap<String, f64>) -> ControlFlow<Stop> {
@@ -89,10 +102,7 @@ impl Progress for Listener {
         if self.stop_rule.as_ref().is_some_and(|stops| stops(&heard.curve.points)) {
             return ControlFlow::Break(Stop::Pruned);
         }
-        if self.is_cancelled() {
-            return ControlFlow::Break(Stop::Cancelled);
-        }
-        ControlFlow::Continue(())
+        self.stop().map_or(ControlFlow::Continue(()), ControlFlow::Break)
     }
 
     fn warn(&self, message: String) {

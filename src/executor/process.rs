@@ -5,7 +5,7 @@
 //! program starts in its group outlives the call, however the call ends.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::future;
 use std::io;
 use std::ops::ControlFlow;
@@ -19,15 +19,21 @@ use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::sync::watch;
 use tokio::time::{self, MissedTickBehavior};
 
+use super::limits::Clock;
+use super::secrets::Secrets;
 use crate::stage::command::Launch;
 use crate::stage::{Failure, OutputSpec, Progress, Stop};
+use crate::store::files;
 
 #[cfg_attr(not(target_os = "linux"), path = "process/child/portable.rs")]
 mod child;
 mod log;
+mod logging;
 mod metrics;
 
 use child::Child;
+use logging::Logging;
+
 pub use metrics::read_metrics;
 
 /// How long a program that was asked to end may take before it is killed.
@@ -51,35 +57,58 @@ pub enum Cancel {
     Kill,
 }
 
-/// Runs a program to its end, its output in `log`, its intermediate metrics told to `progress`.
+/// What holds for a program beside what describes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// The file for what it says.
+    pub log: &'a Path,
+    /// For how long it may run.
+    pub clock: Clock,
+    /// The environment variables that it does not inherit.
+    pub hidden: &'a [String],
+    /// The values that are masked in the log and refused among the metrics.
+    pub secrets: &'a Secrets,
+}
+
+/// Runs a program to its end, its output in the log, its intermediate metrics told to `progress`.
 ///
 /// Call it on a thread that lives as long as the program may: on Linux the program is killed with
 /// the thread that started it, so that a killed `runner` leaves no program behind.
 ///
 /// # Errors
 ///
-/// [`Stop::Failed`] where the program cannot be started or does not end with exit code 0,
-/// [`Stop::Cancelled`] where `cancel` rose, and what `progress` answered to a step.
+/// [`Stop::Failed`] where the program cannot be started, runs too long or does not end with exit
+/// code 0, [`Stop::Cancelled`] where `cancel` rose, and what `progress` answered to a step.
 pub async fn run(
     launch: &Launch,
-    log: &Path,
+    terms: &Terms<'_>,
     progress: &dyn Progress,
     mut cancel: watch::Receiver<Cancel>,
 ) -> Result<(), Stop> {
-    let mut tail = metrics::Tail::create(&launch.metrics).map_err(|error| {
+    let log = terms.log;
+    let mut tail = metrics::Tail::create(&launch.metrics, terms.secrets).map_err(|error| {
         let path = launch.metrics.display();
         Failure::new(format!("cannot create the metrics file `{path}`: {error}"))
     })?;
-    let mut child = spawn(launch, log)?;
+    let (mut child, logging) = spawn(launch, terms)?;
     let group = Group::of(&child);
-    let status = match attend(&mut child, &mut tail, progress, &mut cancel).await {
+    let attended = tokio::select! {
+        attended = attend(&mut child, &mut tail, progress, &mut cancel) => attended,
+        stop = terms.clock.ring() => Err(stop),
+    };
+    let status = match attended {
         Ok(status) => status,
         Err(stop) => {
             end(&mut child, group, &mut cancel).await;
-            return Err(stop);
+            logging.end().await;
+            return Err(match stop {
+                Stop::Failed(failure) => with_log(failure, log).into(),
+                other => other,
+            });
         }
     };
     group.kill().await;
+    logging.end().await;
     let status = status.map_err(|error| Failure::new(format!("cannot wait: {error}")))?;
     if let ControlFlow::Break(stop) = tail.finish(progress) {
         return Err(stop);
@@ -173,23 +202,19 @@ async fn reached(cancel: &mut watch::Receiver<Cancel>, level: Cancel) {
     }
 }
 
-fn spawn(launch: &Launch, log: &Path) -> Result<Child, Failure> {
-    let (stdout, stderr) = open_log(log).map_err(|error| {
+fn spawn(launch: &Launch, terms: &Terms<'_>) -> Result<(Child, Logging), Failure> {
+    let log = terms.log;
+    let (streams, logging) = Logging::begin(log, terms.secrets).map_err(|error| {
         Failure::new(format!("cannot create the log `{}`: {error}", log.display()))
     })?;
     let mut command = Command::new(&launch.program);
-    command.args(&launch.arguments).envs(&launch.env).current_dir(&launch.dir);
-    child::spawn(command, stdout, stderr).map_err(|error| spawn_failure(launch, &error))
-}
-
-/// Opens the log twice over one open file: what comes first stands first, be it output or error.
-fn open_log(log: &Path) -> io::Result<(File, File)> {
-    if let Some(folder) = log.parent() {
-        fs::create_dir_all(folder)?;
+    for name in terms.hidden {
+        command.env_remove(name);
     }
-    File::create(log)?;
-    let file = File::options().append(true).open(log)?;
-    Ok((file.try_clone()?, file))
+    command.args(&launch.arguments).envs(&launch.env).current_dir(&launch.dir);
+    let (output, errors) = streams;
+    let child = child::spawn(command, output, errors);
+    Ok((child.map_err(|error| spawn_failure(launch, &error))?, logging))
 }
 
 /// The process group of a program; what is left of it is killed when this goes out of scope.
@@ -258,6 +283,10 @@ fn failure(launch: &Launch, status: ExitStatus, log: &Path) -> Failure {
 pub fn with_log(mut failure: Failure, log: &Path) -> Failure {
     failure.log_tail = log::last_lines(log);
     failure.log = Some(log.to_owned());
+    // The program could not even write why it failed.
+    if failure.log_tail.is_empty() && failure.help.is_none() && files::is_full(log) {
+        failure.help = Some("the disk is full: make room, perhaps by `runner store gc`".to_owned());
+    }
     failure
 }
 

@@ -10,7 +10,7 @@ use crate::event::Outcome;
 use crate::freshness::{self, Found};
 use crate::schedule::TaskId;
 use crate::store::Entry;
-use crate::store::seen::Seen;
+use crate::store::seen::{Seen, SeenStages};
 
 impl Run<'_> {
     /// Ends a stage if it is as the last run left it, or queues it if the store has nothing of it;
@@ -37,12 +37,16 @@ impl Run<'_> {
             return is_new;
         };
         let gives_all = stage.outputs.iter().all(|spec| seen.outputs.contains_key(&spec.name));
-        if !gives_all || self.is_forced(&stage, fingerprint) || !self.store.is_as_seen(seen) {
+        if !gives_all || self.must_run(&stage, fingerprint) {
             return false;
         }
         let Some(artifacts) = place::plain_artifacts(&stage, &seen.outputs) else { return false };
         let folder = place::folder(&self.root, &self.pipeline.name);
-        if !self.store.are_placed(&self.pipeline.name, &folder, &artifacts) {
+        // What was found ahead may be otherwise since an action has begun.
+        let is_found = !self.has_started && self.forerun.is_as_seen(id.index());
+        let is_there = is_found
+            || self.store.is_as_seen(seen) && self.store.lie_in_place(&folder, &artifacts);
+        if !is_there || !self.store.is_recorded(&self.pipeline.name, &artifacts) {
             return false;
         }
         let (outputs, metrics) = (seen.outputs.clone(), seen.metrics.clone());
@@ -59,19 +63,19 @@ impl Run<'_> {
         let (name, fingerprint) = (self.stage_name(id), self.fingerprint(id));
         let Some(seen) = self.store.see(fingerprint, entry) else { return };
         if self.seen.get(&name) != Some(&seen) {
-            self.saw_news = true;
-            self.seen.insert(name, seen);
+            self.news.insert(name, seen);
         }
     }
 
     /// Writes what was seen; of stages that the pipeline no longer has, nothing is kept.
     pub(super) fn keep_seen(&mut self) {
-        if !self.saw_news {
+        if self.news.is_empty() {
             return;
         }
-        let stages = &self.pipeline.stages;
-        self.seen.retain(|name, _| stages.contains_key(name));
-        if let Err(error) = self.store.put_seen(&self.pipeline.name, &self.seen) {
+        let mut seen = SeenStages::clone(&self.seen);
+        seen.extend(std::mem::take(&mut self.news));
+        seen.retain(|name, _| self.pipeline.stages.contains_key(name));
+        if let Err(error) = self.store.put_seen(&self.pipeline.name, &seen) {
             // A cache: the next run checks more, and that is all.
             tracing::warn!("{error}");
         }

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::worker::{self, InputFile, Job, Message, Placing};
-use super::{Run, StageTask, Task};
+use super::limits::Limits;
+use super::worker::{self, InputFile, Job, Message, Placing, Terms};
+use super::{Run, StageTask, Task, command};
 use crate::fingerprint::{Digest, Manifest};
 use crate::freshness::InputDigests;
 use crate::pipeline::{Source, Stage};
@@ -17,6 +18,7 @@ use crate::store::stat_cache;
 
 impl Run<'_> {
     pub(super) fn start(&mut self, id: TaskId, slots: usize) {
+        self.say_curbed(id);
         match &mut self.tasks[id.index()] {
             Task::Trial(trial) => {
                 let (tune, params) = (trial.tune, trial.params.clone());
@@ -38,6 +40,7 @@ impl Run<'_> {
                 match stage.kind() {
                     StageKind::Tune => {
                         self.say_begun(id);
+                        self.limit_study(id, stage.options.timeout);
                         self.start_study(id, &manifest);
                     }
                     _ => {
@@ -75,7 +78,8 @@ impl Run<'_> {
             attempt: format!("{:x}", stat_cache::now()),
             outputs: stage.outputs.clone(),
             threads,
-            force: self.is_forced(stage, fingerprint),
+            terms: self.terms(task),
+            force: self.must_run(stage, fingerprint),
             inputs: self.input_files(stage, digests),
             params,
             manifest,
@@ -85,6 +89,7 @@ impl Run<'_> {
             of_trial: false,
             keep: None,
             root: self.root.clone(),
+            created: Instant::now(),
             store: Arc::clone(&self.store),
             placing: (task == of)
                 .then(|| Placing { stage: stage.clone(), pipeline: self.pipeline.name.clone() }),
@@ -93,18 +98,48 @@ impl Run<'_> {
         }
     }
 
+    /// Gives how the action of a task is executed: that of a trial as its base says.
+    fn terms(&self, id: TaskId) -> Terms {
+        let options = self.options_of(id);
+        let (deadline, base) = match &self.tasks[id.index()] {
+            Task::Stage(task) => (None, &task.stage),
+            Task::Trial(trial) => {
+                // A trial lives no longer than its study; all that is left of one whose best trial
+                // runs again is that.
+                let deadline = self.deadlines.get(&trial.tune).filter(|_| !trial.rebuild);
+                let deadline = deadline.map(|deadline| deadline.at);
+                (deadline, self.studies.get(&trial.tune).map_or(&trial.stage, |run| &run.base))
+            }
+        };
+        let failed = self.attempts.get(&id).copied().unwrap_or(0);
+        let secrets = self.vault.of(&base.name);
+        let ids = self.schedule.gpus(id).iter();
+        let ids: Vec<&str> = ids.map(|gpu| self.options.means.gpus[*gpu].as_str()).collect();
+        Terms {
+            limits: Limits { timeout: options.timeout, deadline },
+            attempt: failed + 1,
+            has_more: failed < options.retries.attempts && !self.schedule.is_closed(),
+            hidden: self.vault.hidden_from(&secrets),
+            secrets,
+            gpus: options.resources.gpus.map(|_| ids.join(",")),
+        }
+    }
+
     fn input_files(&self, stage: &Stage, digests: &InputDigests) -> BTreeMap<String, InputFile> {
         let file = |(name, digest): (&String, &Digest)| {
             let input = &stage.inputs[name];
             let (path, named) = match &input.from {
-                Source::File(file) => (self.root.join(file), file.clone()),
+                Source::File(file) | Source::Folder(file) => (self.root.join(file), file.clone()),
+                Source::Glob(pattern) => (self.root.join(pattern), PathBuf::new()),
+                Source::Table(_) => (PathBuf::new(), PathBuf::from("table.csv")),
                 Source::Output { stage, output } => {
                     (self.store.blob_path(*digest), self.output_file(stage, output))
                 }
             };
             let extension = named.extension().and_then(|ending| ending.to_str()).unwrap_or("bin");
             let extension = extension.to_owned();
-            (name.clone(), InputFile { path, digest: *digest, format: input.format, extension })
+            let (from, format) = (input.from.clone(), input.format);
+            (name.clone(), InputFile { path, from, digest: *digest, format, extension })
         };
         digests.iter().map(file).collect()
     }
@@ -121,7 +156,7 @@ impl Run<'_> {
         if job.params.kind() == StageKind::Command {
             self.awaited += 1;
             let sender = self.sender.clone();
-            let running = tokio::spawn(worker::run_command(job));
+            let running = tokio::spawn(command::run_command(job));
             tokio::spawn(async move {
                 let message = match running.await {
                     Ok(message) => message,

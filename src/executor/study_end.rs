@@ -39,17 +39,26 @@ impl Run<'_> {
         });
     }
 
-    /// Ends the studies that no trial will bring further, once no new work is begun.
+    /// Ends the studies that no trial will bring further, once no new work is begun or their own time
+    /// is over.
     pub(super) fn close_studies(&mut self) {
-        if !self.schedule.is_closed() {
+        let closed = self.schedule.is_closed();
+        if !closed && self.deadlines.is_empty() {
             return;
         }
         let idle = self.studies.iter().filter(|(_, run)| run.open == 0);
         let idle: Vec<TaskId> = idle.map(|(id, _)| *id).collect();
         for id in idle {
+            let is_overdue = self.is_overdue(id);
             // The end of one may have brought that of the others.
-            if self.studies.remove(&id).is_some() {
-                self.finish_stage(id, Outcome::Cancelled, &BTreeMap::new(), None);
+            let Some(run) = self.studies.get(&id).filter(|_| closed || is_overdue) else {
+                continue;
+            };
+            let failure = self.study_overdue(id, run.records.len());
+            self.studies.remove(&id);
+            match is_overdue {
+                true => self.fail(id, failure),
+                false => self.finish_stage(id, Outcome::Cancelled, &BTreeMap::new(), None),
             }
         }
     }
@@ -60,7 +69,7 @@ impl Run<'_> {
         let Some(mut run) = self.studies.remove(&id) else { return };
         let of_others = self.studies.values().flat_map(|other| other.fingerprints.values());
         run.wanted_beside = of_others.copied().collect();
-        if let Err(error) = self.store.put_roots(&self.pipeline.name, &self.roots) {
+        if let Err(error) = self.put_roots() {
             return self.fail(id, Failure::new(error.to_string()));
         }
         self.ran.extend(run.fingerprints.values());

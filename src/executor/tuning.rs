@@ -13,7 +13,7 @@ use super::study_outputs::keep_best;
 use super::tell::shown;
 use super::trial::{Trial, TrialCheck};
 use super::worker::{End, Keep};
-use super::{Run, Task};
+use super::{Run, Task, means};
 use crate::event::{Event, Outcome, TrialOutcome};
 use crate::fingerprint::{Fingerprint, Manifest};
 use crate::freshness;
@@ -83,7 +83,7 @@ impl Run<'_> {
 
     /// Asks for as many trials as the study gives now, and ends it where there are no more.
     pub(super) fn pump(&mut self, id: TaskId) {
-        while !self.schedule.is_closed() {
+        while !self.schedule.is_closed() && !self.is_overdue(id) {
             let Some(run) = self.studies.get_mut(&id) else { return };
             let Some((number, point)) = run.study.ask() else { break };
             match tune::trial_params(&run.base.params, &point) {
@@ -94,7 +94,7 @@ impl Run<'_> {
                 }
             }
         }
-        if self.schedule.is_closed() {
+        if self.schedule.is_closed() || self.is_overdue(id) {
             return self.close_studies();
         }
         let Some(run) = self.studies.get(&id) else { return };
@@ -165,7 +165,8 @@ impl Run<'_> {
             manifest,
             rebuild,
         };
-        self.schedule.add_trial(trial.params.work());
+        let request = means::trial_request(&run.base, &run.stage, self.schedule.way(tune));
+        self.schedule.add_trial(trial.params.work(), request);
         self.tasks.push(Task::Trial(Box::new(trial)));
     }
 

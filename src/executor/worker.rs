@@ -1,34 +1,38 @@
 //! One action from its lock to its entry: the work of a task, unaware of the schedule.
 //!
-//! A [`Job`] holds all that an action needs. [`run`] works on the calling thread; a command runs in
-//! [`run_command`] on the loop's runtime. Both speak only through [`Message`]s.
+//! A [`Job`] holds all that an action needs. [`run`] works on the calling thread; `command` runs one
+//! on the loop's runtime. Both speak only through [`Message`]s.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
-use tracing::Instrument;
 
 use super::check::Check;
+use super::limits::Limits;
 use super::listener::Listener;
-use super::place;
 use super::process::{self, Cancel};
+use super::secrets::Secrets;
 use super::stage_ref::StageRef;
 use super::tuning::StudyRun;
 use crate::conversion::Conversion;
 use crate::data::Format;
 use crate::event::Outcome;
 use crate::fingerprint::{Digest, Fingerprint, Manifest};
-use crate::freshness::{Found, look_up};
+use crate::freshness::{Found, content, look_up};
+use crate::pipeline::Source;
 use crate::schedule::TaskId;
-use crate::stage::command::{Launch, Paths};
 use crate::stage::{self, Context, Failure, Finished, OutputSpec, Params, Stop};
 use crate::store::artifacts::{Artifact, Placed};
 use crate::store::{Entry, Store, StoreError, files, lock};
 use crate::study::{Curve, StopRule};
+
+/// A sync costs more than most actions; one that took as long as this is not to be lost for it.
+const WORTH_A_SYNC: Duration = Duration::from_secs(1);
 
 /// What a worker tells the loop.
 pub enum Message {
@@ -40,8 +44,11 @@ pub enum Message {
     Warning { task: TaskId, message: String },
     /// The action ended.
     Ended { task: TaskId, end: End },
-    /// The other process that ran the action has ended.
+    /// What the task waited for is over: another process that ran its action, or the pause before
+    /// the next attempt.
     Free { task: TaskId },
+    /// The time of a study is over.
+    StudyOverdue { task: TaskId },
     /// A check ended.
     Checked { task: TaskId, check: Box<Check> },
     /// The action has its lock, and begins.
@@ -79,6 +86,8 @@ pub enum End {
 pub struct InputFile {
     /// Where it lies.
     pub path: PathBuf,
+    /// Where it comes from: it may be a folder, or several files.
+    pub from: Source,
     /// The digest of its content.
     pub digest: Digest,
     /// The format to convert to first.
@@ -89,6 +98,23 @@ pub struct InputFile {
 
 /// Says of a finished trial whether its outputs are worth storing.
 pub type Keep = Arc<dyn Fn(&BTreeMap<String, f64>) -> bool + Send + Sync>;
+
+/// How an action is executed, which decides nothing of its result.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// For how long it may run.
+    pub limits: Limits,
+    /// Which attempt it is, from 1.
+    pub attempt: u32,
+    /// Whether another attempt follows where this one fails.
+    pub has_more: bool,
+    /// The secrets that it may read.
+    pub secrets: Arc<Secrets>,
+    /// The environment variables that a command does not inherit: the secrets of others.
+    pub hidden: Vec<String>,
+    /// The ids of the GPUs that it was given, where it asked for a number.
+    pub gpus: Option<String>,
+}
 
 /// All that an action needs.
 #[derive(Clone)]
@@ -112,6 +138,8 @@ pub struct Job {
     pub outputs: Vec<OutputSpec>,
     /// How many threads it may use.
     pub threads: usize,
+    /// How it is executed.
+    pub terms: Terms,
     /// When a study stops it.
     pub stop_rule: StopRule,
     /// Whether its outputs are wanted, and not only its metrics and curve, as of a trial.
@@ -124,6 +152,8 @@ pub struct Job {
     pub force: bool,
     /// The root of the project.
     pub root: PathBuf,
+    /// When its task was started.
+    pub created: Instant,
     /// Where outputs go.
     pub store: Arc<Store>,
     /// The stage whose artifacts are placed when a command has ended; none of a trial.
@@ -144,7 +174,7 @@ pub struct Placing {
 }
 
 impl Job {
-    fn span(&self) -> tracing::Span {
+    pub(super) fn span(&self) -> tracing::Span {
         let kind = self.params.kind().name();
         tracing::info_span!("action", title = self.title, kind, fingerprint = %self.fingerprint)
     }
@@ -160,79 +190,26 @@ pub fn run(job: &Job) -> End {
     let listener = Listener::new(job);
     let result = catch_unwind(AssertUnwindSafe(|| run_kind(job, &listener)));
     let result = result.unwrap_or_else(|panic| Err(panicked(&*panic).into()));
+    let result = result.map_err(|stop| match stop {
+        // A kind that was told to stop does not know why.
+        Stop::Cancelled => listener.stop().unwrap_or(Stop::Cancelled),
+        other => other,
+    });
     finish(job, result, listener.into_curve())
 }
 
-/// Runs a command to its end, places the artifacts of a stage that ends well, and tells it.
-pub async fn run_command(job: Job) -> Message {
-    let task = job.task;
-    let ended = |end| Message::Ended { task, end };
-    let job = Arc::new(job);
-    let beginning = Arc::clone(&job);
-    let begin = move || {
-        let lock = begin(&beginning)?;
-        match prepare_command(&beginning) {
-            Ok(launch) => Ok((lock, launch)),
-            Err(stop) => Err(Box::new(End::Stopped(stop, Curve::default()))),
-        }
-    };
-    let begun = match begins_soon(&job) {
-        true => Ok(begin()),
-        false => tokio::task::spawn_blocking(begin).await,
-    };
-    let (lock, launch) = match begun {
-        Ok(Ok(begun)) => begun,
-        Ok(Err(end)) => return ended(*end),
-        Err(error) => {
-            let stop = panicked_text(error.to_string()).into();
-            return ended(End::Stopped(stop, Curve::default()));
-        }
-    };
-    let listener = Arc::new(Listener::new(&job));
-    let log = job.store.log_path(job.fingerprint);
-    let exit = process::run(&launch, &log, &*listener, job.cancel.clone());
-    let exit = exit.instrument(job.span()).await;
-    let ending = Arc::clone(&job);
-    let finished = tokio::task::spawn_blocking(move || {
-        let curve = listener.curve();
-        let result = exit.and_then(|_| command_result(&ending));
-        let end = finish(&ending, result, curve);
-        drop(lock);
-        match (end, &ending.placing) {
-            (End::Ran(entry), Some(Placing { stage, pipeline })) => {
-                let (store, root) = (&ending.store, &ending.root);
-                place::message(task, Outcome::Ran, entry, store, stage, root, pipeline)
-            }
-            (end, _) => Message::Ended { task, end },
-        }
-    });
-    match finished.await {
-        Ok(message) => message,
-        Err(error) => {
-            let stop = panicked_text(error.to_string()).into();
-            ended(End::Stopped(stop, Curve::default()))
-        }
-    }
-}
-
-/// Says whether a command needs a few file-system calls alone to begin, which take less than to wake
-/// a thread: nothing to convert, to remove or to hash.
-fn begins_soon(job: &Job) -> bool {
-    let converts = job.inputs.values().any(|input| input.format.is_some());
-    let has_remains = || job.store.work_path(job.fingerprint).exists();
-    !converts && !job.force && !job.store.has_entry(job.fingerprint) && !has_remains()
-}
-
 /// Takes the action's lock and makes its working folder, or says why there is nothing to run.
-fn begin(job: &Job) -> Result<lock::Lock, Box<End>> {
+pub(super) fn begin(job: &Job) -> Result<lock::Lock, Box<End>> {
     let failed =
         |error: StoreError| Box::new(End::Stopped(store_failure(&error), Curve::default()));
     let lock = lock::try_action(&job.store.lock_path(job.fingerprint)).map_err(failed)?;
     let Some(lock) = lock else { return Err(Box::new(End::Busy)) };
-    if job.force {
-        files::remove_folder(&job.store.checkpoint_path(job.fingerprint)).map_err(failed)?;
-    } else if is_known(job) {
+    if !job.force && is_known(job) {
         return Err(Box::new(End::Known));
+    }
+    // A checkpoint of its own earlier attempt is gone on from.
+    if job.force && job.terms.attempt == 1 {
+        files::remove_folder(&job.store.checkpoint_path(job.fingerprint)).map_err(failed)?;
     }
     // Whatever an earlier attempt left.
     files::remove_folder(&job.store.work_path(job.fingerprint)).map_err(failed)?;
@@ -267,7 +244,7 @@ fn run_kind(job: &Job, listener: &Listener) -> Result<Finished, Stop> {
 }
 
 /// Gives the path at which an input can be read in the format that was asked for.
-fn readable(job: &Job, input: &InputFile) -> Result<PathBuf, Stop> {
+pub(super) fn readable(job: &Job, input: &InputFile) -> Result<PathBuf, Stop> {
     let Some(format) = input.format else { return Ok(input.path.clone()) };
     let digest = job
         .store
@@ -276,52 +253,8 @@ fn readable(job: &Job, input: &InputFile) -> Result<PathBuf, Stop> {
     Ok(job.store.blob_path(digest))
 }
 
-/// Gives a command's inputs names with endings, and describes its process.
-fn prepare_command(job: &Job) -> Result<Launch, Stop> {
-    let Params::Command(params) = &job.params else {
-        unreachable!("only a command is prepared as one")
-    };
-    let folder = attempt_folder(job).join("inputs");
-    files::fresh_folder(&folder).map_err(|error| store_failure(&error))?;
-    let mut inputs = BTreeMap::new();
-    for (name, input) in &job.inputs {
-        let path = readable(job, input)?;
-        let is_blob = path.starts_with(job.store.path("blobs"));
-        let shown = if is_blob { link_blob(&folder, name, input, &path)? } else { path };
-        inputs.insert(name.clone(), shown);
-    }
-    let log = job.store.log_path(job.fingerprint);
-    files::create_parent(&log).map_err(|error| store_failure(&error))?;
-    Ok(params.describe(&Paths {
-        root: &job.root,
-        inputs: &inputs,
-        outputs: &outputs_folder(job),
-        metrics: &attempt_folder(job).join("metrics.jsonl"),
-    })?)
-}
-
-/// Links a blob under a name that a program can tell the format of.
-fn link_blob(folder: &Path, name: &str, input: &InputFile, blob: &Path) -> Result<PathBuf, Stop> {
-    let extension = input.format.map_or(input.extension.as_str(), |format| format.name());
-    let link = folder.join(format!("{name}.{extension}"));
-    let linked = std::os::unix::fs::symlink(blob, &link).map_err(StoreError::io("link", &link));
-    linked.map_err(|error| store_failure(&error))?;
-    Ok(link)
-}
-
-fn command_result(job: &Job) -> Result<Finished, Stop> {
-    let Params::Command(params) = &job.params else { unreachable!("only a command ends as one") };
-    // What the program said may tell why an output is missing.
-    let with_log =
-        |failure: Failure| process::with_log(failure, &job.store.log_path(job.fingerprint));
-    let files = process::collect(&outputs_folder(job), &job.outputs).map_err(with_log)?;
-    let Some(output) = &params.metrics else { return Ok(Finished::default()) };
-    let metrics = process::read_metrics(&files[output]).map_err(with_log)?;
-    Ok(Finished { metrics })
-}
-
 /// Stores what an action gave, and says how it ended.
-fn finish(job: &Job, result: Result<Finished, Stop>, curve: Curve) -> End {
+pub(super) fn finish(job: &Job, result: Result<Finished, Stop>, curve: Curve) -> End {
     let end = match result {
         Ok(finished) => match publish(job, finished, &curve) {
             Ok(entry) => End::Ran(Box::new(entry)),
@@ -333,6 +266,13 @@ fn finish(job: &Job, result: Result<Finished, Stop>, curve: Curve) -> End {
         }
     };
     let _ = files::remove_folder(&job.store.work_path(job.fingerprint));
+    if let End::Ran(_) = end
+        && job.created.elapsed() > WORTH_A_SYNC
+        && let Err(error) = job.store.sync()
+    {
+        // It holds until a loss of power, and what is lost then is noticed.
+        tracing::warn!("{error}");
+    }
     end
 }
 
@@ -365,8 +305,12 @@ fn publish(job: &Job, finished: Finished, curve: &Curve) -> Result<Entry, Stop> 
 
 /// Refuses to store what was made from a file that changed meanwhile.
 fn check_inputs(job: &Job) -> Result<(), Stop> {
+    let now = |input: &InputFile| match &input.from {
+        Source::Output { .. } => job.store.digest(&input.path).ok(),
+        source => content::digest(source, &job.root, &job.store).ok(),
+    };
     let is_same = |input: &InputFile| {
-        job.store.digest(&input.path).is_ok_and(|digest| digest == input.digest)
+        now(input).is_some_and(|digest| digest == input.digest)
             && input.format.is_none_or(|format| {
                 job.store.has_converted(input.digest, Conversion::Table(format))
             })
@@ -412,16 +356,25 @@ pub fn partial_curve_path(store: &Store, fingerprint: Fingerprint) -> PathBuf {
     store.checkpoint_path(fingerprint).join("curve")
 }
 
-fn outputs_folder(job: &Job) -> PathBuf {
+pub(super) fn outputs_folder(job: &Job) -> PathBuf {
     attempt_folder(job).join("outputs")
 }
 
-fn attempt_folder(job: &Job) -> PathBuf {
+pub(super) fn attempt_folder(job: &Job) -> PathBuf {
     job.store.work_path(job.fingerprint).join(&job.attempt)
 }
 
-fn store_failure(error: &StoreError) -> Stop {
-    Failure::new(error.to_string()).into()
+pub(super) fn store_failure(error: &StoreError) -> Stop {
+    with_help(error.to_string(), error).into()
+}
+
+/// Makes a failure of what the store said, with its way out.
+pub fn with_help(message: String, error: &StoreError) -> Failure {
+    let failure = Failure::new(message);
+    match error.help() {
+        Some(help) => failure.help(help),
+        None => failure,
+    }
 }
 
 /// Makes a failure of a panic.
@@ -433,6 +386,6 @@ pub fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {
     panicked_text(text.unwrap_or_default())
 }
 
-fn panicked_text(text: String) -> Failure {
+pub(super) fn panicked_text(text: String) -> Failure {
     Failure::new(format!("it panicked: {text}")).help("this is a bug of runner: please report it")
 }

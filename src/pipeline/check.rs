@@ -3,28 +3,58 @@
 //! This is the only place that makes a [`Pipeline`]. Its rooms: `draft` reads one stage alone,
 //! `inputs`, `exports`, `tuning` and `commands` look at stages beside each other, `cycle` at all.
 
-use std::path::Path;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::diagnostic::{Place, Problem, Sources, did_you_mean};
+use super::diagnostic::{Place, Problem, Sources};
 use super::draft::Draft;
+use super::gather::{self, EXAMPLE, Gathered};
 use super::inputs::Wiring;
+use super::listing::{self, ListingError};
+use super::matrix::{self, Groups};
 use super::node::{Data, Node};
-use super::tree;
 use super::variables::Variables;
-use super::{Invalid, Loaded, Pipeline, Severity, SourceFile, Stage};
-use super::{commands, cycle, draft, exports, inputs, set, tuning};
+use super::{Invalid, Loaded, Pipeline, Settings, Severity, SourceFile, Stage};
+use super::{commands, cycle, defaults, draft, exports, inputs, options, set, tuning};
 
 /// What the checks of stages share.
 pub(super) struct Checks<'a> {
     /// The folder that relative paths start from.
     pub root: &'a Path,
     pub sources: &'a Sources,
-    /// The stages in the order of the file.
+    /// The stages in the order of the file, each matrix written out.
     pub drafts: IndexMap<&'a str, Draft<'a>>,
+    /// Which of them are combinations of a matrix.
+    pub groups: &'a Groups,
+    /// How many files lists may still hold, in all stages.
+    pub room: Cell<usize>,
+    /// The files that patterns fit, since many stages may have the same.
+    patterns: RefCell<HashMap<String, Rc<Vec<PathBuf>>>>,
 }
+
+impl Checks<'_> {
+    /// Gives the files that a pattern fits.
+    ///
+    /// # Errors
+    ///
+    /// [`ListingError`] where it is no pattern, or a folder cannot be read.
+    pub fn fitting(&self, pattern: &str) -> Result<Rc<Vec<PathBuf>>, ListingError> {
+        if let Some(files) = self.patterns.borrow().get(pattern) {
+            return Ok(Rc::clone(files));
+        }
+        let files = Rc::new(listing::glob(self.root, pattern)?);
+        self.patterns.borrow_mut().insert(pattern.to_owned(), Rc::clone(&files));
+        Ok(files)
+    }
+}
+
+/// The most files that the lists of all stages may hold.
+const LISTED: usize = 1_000_000;
 
 /// Checks a file's text.
 ///
@@ -34,21 +64,13 @@ pub(super) struct Checks<'a> {
 pub(super) fn check(
     file: &Arc<SourceFile>,
     root: &Path,
-    sets: &[String],
+    settings: &Settings,
 ) -> Result<Loaded, Invalid> {
     let mut problems = Vec::new();
     let mut sources = Sources::new(Arc::clone(file));
-    let sets = set::read(sets, &mut sources, &mut problems);
-    let pipeline = match tree::parse(&file.text, 0, 0) {
-        Ok((node, flaws)) => {
-            problems.extend(flaws);
-            top(node, file, root, sets, &sources, &mut problems)
-        }
-        Err(problem) => {
-            problems.push(problem);
-            None
-        }
-    };
+    let gathered = gather::gather(&settings.vars, &mut sources, &mut problems);
+    let sets = set::read(&settings.sets, &mut sources, &mut problems);
+    let pipeline = gathered.and_then(|all| top(all, file, root, sets, &sources, &mut problems));
     problems.sort_by_key(|problem| problem.labels.first().map(|(place, _)| *place));
     let diagnostics = problems.into_iter().map(|problem| problem.diagnose(&sources));
     let (errors, warnings): (Vec<_>, Vec<_>) =
@@ -59,78 +81,75 @@ pub(super) fn check(
     }
 }
 
-/// The fields of a pipeline file.
-pub(super) const FIELDS: [&str; 4] = ["name", "description", "vars", "stages"];
-
 fn top(
-    mut node: Node,
+    gathered: Gathered,
     file: &Arc<SourceFile>,
     root: &Path,
     sets: set::Sets,
     sources: &Sources,
     problems: &mut Vec<Problem>,
 ) -> Option<Pipeline> {
-    match node.data {
-        Data::Map(_) => {}
-        Data::Null => {
-            problems.push(Problem::new(Place::new(0, 0, 0), "the file is empty").help(EXAMPLE));
-            return None;
-        }
-        _ => {
-            let message = format!("a pipeline file must be a map, not {}", node.describe());
-            problems.push(Problem::new(node.place, message).help(EXAMPLE));
-            return None;
-        }
-    }
-    for entry in node.entries().iter().filter(|entry| !FIELDS.contains(&entry.key.as_str())) {
-        let message = format!("a pipeline has no field `{}`", entry.key);
-        problems.push(
-            Problem::new(entry.place, message).help(did_you_mean(&entry.key, "fields", FIELDS)),
-        );
-    }
-    draft::text_field(&node, "description", "the pipeline", problems);
-    let name = name(&node, file, problems);
-    let vars = node.entry("vars").map(|entry| &entry.value);
+    let Gathered { main, vars, defaults, stages } = gathered;
+    let name = name(&main, file, problems);
     let mut variables = Variables::read(vars, sets.variables, sources, problems);
     let values = variables.values();
-    let mut stages = stages_node(&mut node, problems)?;
-    draft::substitute(&mut stages, &mut variables, sources, problems);
+    if stages.is_empty() {
+        no_stages(&main, problems);
+        return None;
+    }
+    let defaults = defaults::read(defaults, &mut variables, sources, problems);
+    let begin = problems.len();
+    let mut expanded = matrix::expand(stages, &mut variables, sources, problems);
+    defaults.apply(&mut expanded.stages, problems);
     let mut param_sets = sets.params;
+    let in_sets: Vec<Place> = param_sets.iter().map(set::ParamSet::place).collect();
     for set in &mut param_sets {
         variables.substitute(&mut set.value, false, sources, problems);
     }
-    set::apply(param_sets, &mut stages, problems);
-    let stages = check_stages(&stages, root, sources, problems);
+    set::apply(param_sets, &mut expanded.stages, problems);
+    tuning::name_bases(&mut expanded.stages, &expanded.groups);
+    let stages = check_stages(&expanded.stages, &expanded.groups, root, sources, problems);
+    let many: Vec<Place> =
+        expanded.copied.into_iter().chain(defaults.places()).chain(in_sets).collect();
+    say_once(problems, begin, &many);
     variables.warn_of_unused(problems);
-    Some(Pipeline { name: name?, source: Arc::clone(file), vars: values, stages: stages? })
+    let (stages, off) = stages?;
+    if stages.is_empty() && problems.iter().all(|problem| problem.severity != Severity::Error) {
+        let place = main.entry("stages").map_or(main.place, |entry| entry.place);
+        let problem = Problem::new(place, "every stage is off");
+        problems.push(problem.help("let the `when` of one of them be `true`"));
+        return None;
+    }
+    Some(Pipeline { name: name?, sources: sources.files().to_vec(), vars: values, stages, off })
 }
 
-const EXAMPLE: &str =
-    "a pipeline is a map with `stages:`, such as `stages: { hello: { kind: command, params: … } }`";
-
-/// Takes the map of stages out of the tree.
-fn stages_node(node: &mut Node, problems: &mut Vec<Problem>) -> Option<Node> {
-    let place = node.place;
-    let Data::Map(entries) = &mut node.data else { return None };
-    let Some(index) = entries.iter().position(|entry| entry.key == "stages") else {
-        problems.push(Problem::new(place, "a pipeline needs `stages`").help(EXAMPLE));
-        return None;
+/// Leaves one of the mistakes that a text has at each of the stages that are made of it.
+fn say_once(problems: &mut Vec<Problem>, begin: usize, places: &[Place]) {
+    let mut ranges: Vec<Place> = places.to_vec();
+    ranges.sort_unstable();
+    let is_within = |place: Place| {
+        let after = ranges
+            .partition_point(|range| (range.source, range.start) <= (place.source, place.start));
+        // Stages do not overlap, and defaults do not either.
+        after > 0 && ranges[after - 1].source == place.source && place.end <= ranges[after - 1].end
     };
-    let entry = entries.swap_remove(index);
-    match &entry.value.data {
-        Data::Map(stages) if !stages.is_empty() => Some(entry.value),
-        Data::Map(_) | Data::Null => {
-            let message = "a pipeline needs at least one stage";
-            problems.push(Problem::new(entry.place, message).help(EXAMPLE));
-            None
+    let mut said = HashSet::new();
+    let late = problems.split_off(begin);
+    problems.extend(late.into_iter().filter(|problem| {
+        let Some((place, _)) = problem.labels.first() else { return true };
+        !is_within(*place) || said.insert((*place, problem.severity, problem.help.clone()))
+    }));
+}
+
+/// Says why there are no stages.
+fn no_stages(main: &Node, problems: &mut Vec<Problem>) {
+    problems.push(match main.entry("stages") {
+        None => Problem::new(main.place, "a pipeline needs `stages`").help(EXAMPLE),
+        Some(entry) if matches!(entry.value.data, Data::Map(_) | Data::Null) => {
+            Problem::new(entry.place, "a pipeline needs at least one stage").help(EXAMPLE)
         }
-        _ => {
-            let described = entry.value.describe();
-            let message = format!("`stages` must be a map of names and stages, not {described}");
-            problems.push(Problem::new(entry.value.place, message).help(EXAMPLE));
-            None
-        }
-    }
+        Some(entry) => gather::not_a_map_of_stages(&entry.value),
+    });
 }
 
 /// Gives the pipeline's name: that in the file, or else the file's own.
@@ -168,16 +187,30 @@ pub(super) fn is_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
 }
 
+/// The stages that are on, and the names of those that are off.
+type Stages = (IndexMap<String, Stage>, Vec<String>);
+
 /// Checks the stages, and makes them where there is no mistake.
 fn check_stages(
     stages: &Node,
+    groups: &Groups,
     root: &Path,
     sources: &Sources,
     problems: &mut Vec<Problem>,
-) -> Option<IndexMap<String, Stage>> {
-    let drafts = stages.entries().iter();
-    let drafts = drafts.map(|entry| (entry.key.as_str(), draft::read(entry, problems))).collect();
-    let mut checks = Checks { root, sources, drafts };
+) -> Option<Stages> {
+    let drafts = stages.entries().iter().map(|entry| {
+        let name = entry.key.as_str();
+        (name, draft::read(entry, groups.combination(name), problems))
+    });
+    let drafts = drafts.collect();
+    let mut checks = Checks {
+        root,
+        sources,
+        drafts,
+        groups,
+        room: Cell::new(LISTED),
+        patterns: RefCell::default(),
+    };
     tuning::give_outputs(&mut checks, problems);
     let mut wiring: IndexMap<&str, Wiring<'_>> = IndexMap::with_capacity(checks.drafts.len());
     for draft in checks.drafts.values() {
@@ -189,24 +222,31 @@ fn check_stages(
     for draft in checks.drafts.values() {
         commands::check(draft, &wiring[draft.name], &checks, problems);
     }
+    options::check_secrets(&checks, problems);
     let mut exports = exports::check(&checks, problems);
     let mut made = IndexMap::with_capacity(checks.drafts.len());
+    let mut off = Vec::new();
     for (name, draft) in checks.drafts {
-        let Wiring { inputs, needs, .. } = wiring.swap_remove(name)?;
+        if draft.off {
+            off.push(name.to_owned());
+            continue;
+        }
+        let wiring = std::mem::take(wiring.get_mut(name)?);
         made.insert(
             name.to_owned(),
             Stage {
                 name: name.to_owned(),
                 params: draft.params?,
-                inputs,
-                needs: needs.into_iter().map(str::to_owned).collect(),
+                inputs: wiring.inputs,
+                needs: wiring.needs.into_iter().map(str::to_owned).collect(),
                 outputs: draft.outputs?,
                 exports: exports.remove(name).unwrap_or_default(),
                 options: draft.options,
                 variables: draft.variables,
-                place: draft.place.start..draft.place.end,
+                matrix: draft.matrix.cloned(),
+                place: draft.place,
             },
         );
     }
-    Some(made)
+    Some((made, off))
 }

@@ -1,4 +1,5 @@
-//! Messages that point into a pipeline file or into a `--set` of the command line.
+//! Messages that point into a pipeline file, into a file that it names, or into a word of the
+//! command line.
 //!
 //! Knows nothing of what is checked. A [`Problem`] is what the checks collect: it names places by
 //! number, so that they need not carry the texts about; a [`Diagnostic`] holds its text and can be
@@ -16,9 +17,12 @@ use super::SourceFile;
 use crate::suggest;
 
 /// Where something stands: a range of bytes in one of the [`Sources`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct Place {
-    /// The source's number: 0 is the file, `n` the n-th `--set`.
+    /// The source's number: 0 is the pipeline file; then come the files that it names, and the words
+    /// of the command line.
     pub source: usize,
     /// The first byte.
     pub start: usize,
@@ -43,10 +47,26 @@ impl Sources {
         Sources(vec![file])
     }
 
-    /// Adds a `--set` as it was written, and gives its number.
-    pub fn add(&mut self, set: &str) -> usize {
-        self.0.push(Arc::new(SourceFile { path: "--set".into(), text: set.to_owned() }));
+    /// Adds a word of the command line as it was written, with the option that it belongs to, and
+    /// gives its number.
+    pub fn add(&mut self, option: &str, word: &str) -> usize {
+        self.add_file(Arc::new(SourceFile { path: option.into(), text: word.to_owned() }))
+    }
+
+    /// Adds a file, and gives its number.
+    pub fn add_file(&mut self, file: Arc<SourceFile>) -> usize {
+        self.0.push(file);
         self.0.len() - 1
+    }
+
+    /// Gives the file or word of a number.
+    pub fn file(&self, source: usize) -> &Arc<SourceFile> {
+        &self.0[source]
+    }
+
+    /// Gives all files and words by their numbers.
+    pub fn files(&self) -> &[Arc<SourceFile>] {
+        &self.0
     }
 
     /// Gives the text at a place.
@@ -66,7 +86,7 @@ impl Sources {
 }
 
 /// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Severity {
     /// Nothing is run.
     Error,
@@ -118,14 +138,29 @@ impl Problem {
     /// frame around half a file helps nobody.
     pub fn diagnose(self, sources: &Sources) -> Diagnostic {
         let first = self.labels.first().map_or(0, |(place, _)| place.source);
-        let source = &sources.0[first];
-        let labels = self.labels.into_iter().filter(|(place, _)| place.source == first);
+        let mut elsewhere: Vec<Part> = Vec::new();
+        let mut labels = Vec::new();
+        for (place, text) in self.labels {
+            let source = &sources.0[place.source];
+            let label = Label::new(source, place, text);
+            if place.source == first {
+                labels.push(label);
+                continue;
+            }
+            match elsewhere.iter_mut().find(|part| Arc::ptr_eq(&part.source, source)) {
+                Some(part) => part.labels.push(label),
+                None => {
+                    elsewhere.push(Part { source: Arc::clone(source), labels: vec![label] });
+                }
+            }
+        }
         Diagnostic {
             severity: self.severity,
             message: self.message,
-            labels: labels.map(|(place, text)| Label::new(source, place, text)).collect(),
+            labels,
             help: self.help,
-            source: Some(Arc::clone(source)),
+            source: Some(Arc::clone(&sources.0[first])),
+            elsewhere,
         }
     }
 }
@@ -143,6 +178,17 @@ pub struct Diagnostic {
     pub help: Option<String>,
     /// The text that the labels point into; none where there is no readable file.
     pub source: Option<Arc<SourceFile>>,
+    /// Places in other texts.
+    pub elsewhere: Vec<Part>,
+}
+
+/// What a [`Diagnostic`] shows of one more text.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// The text.
+    pub source: Arc<SourceFile>,
+    /// Places in it.
+    pub labels: Vec<Label>,
 }
 
 /// A place in the source of a [`Diagnostic`].
@@ -177,11 +223,31 @@ impl Diagnostic {
             labels: Vec::new(),
             help,
             source: None,
+            elsewhere: Vec::new(),
         }
     }
 
-    /// Draws the message with its place, the source line and the help; it ends with a line feed.
+    /// Draws the message with its places, the source lines and the help; it ends with a line feed.
     pub fn render(&self, look: Look) -> String {
+        let mut texts = vec![(self.source.clone(), self.labels.clone())];
+        let others = self.elsewhere.iter();
+        texts.extend(others.map(|part| (Some(Arc::clone(&part.source)), part.labels.clone())));
+        let last = texts.len() - 1;
+        let mut drawn = String::new();
+        for (index, (source, labels)) in texts.into_iter().enumerate() {
+            let help = self.help.clone().filter(|_| index == last);
+            let part = Diagnostic { source, labels, help, elsewhere: Vec::new(), ..self.clone() };
+            let text = part.render_one(look);
+            // Each further text is drawn as a message of its own, whose head was said already.
+            let frame = if look.unicode { "╭─[" } else { ",-[" };
+            let lines = text.split_inclusive('\n');
+            drawn.extend(lines.skip_while(|line| index > 0 && !line.contains(frame)));
+        }
+        drawn
+    }
+
+    /// Draws what points into one text.
+    fn render_one(&self, look: Look) -> String {
         let handler = GraphicalReportHandler::new_themed(look.theme())
             .with_links(false)
             .with_wrap_lines(false)

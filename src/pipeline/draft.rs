@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::Options;
 use super::check::{NAMES, is_name};
 use super::diagnostic::{Place, Problem, Sources, did_you_mean};
 use super::node::{Data, Entry, Node};
+use super::options;
 use super::schema::schemas;
-use super::variables::Variables;
+use super::variables::{Variables, scalar_text};
 use super::walk::Walk;
+use super::{Combination, Options};
 use crate::stage::{OutputSpec, ParamIssue, Params, StageKind};
 
 /// A stage as far as it is known; what has a mistake is absent.
@@ -24,14 +25,37 @@ pub(super) struct Draft<'a> {
     pub outputs: Option<Vec<OutputSpec>>,
     pub options: Options,
     pub variables: BTreeMap<String, Vec<String>>,
+    /// What the stage stands for, where it is one combination of a matrix.
+    pub matrix: Option<&'a Combination>,
+    /// Whether `when` leaves it out.
+    pub off: bool,
 }
 
 /// The fields of a stage.
-pub(super) const FIELDS: [&str; 7] =
-    ["kind", "description", "tags", "inputs", "needs", "params", "export"];
+pub(super) const FIELDS: [&str; 15] = [
+    "kind",
+    "description",
+    "tags",
+    "when",
+    "matrix",
+    "inputs",
+    "needs",
+    "params",
+    "export",
+    "timeout",
+    "retries",
+    "resources",
+    "priority",
+    "cache",
+    "secrets",
+];
 
 /// Reads a stage from its entry under `stages`.
-pub(super) fn read<'a>(entry: &'a Entry, problems: &mut Vec<Problem>) -> Draft<'a> {
+pub(super) fn read<'a>(
+    entry: &'a Entry,
+    matrix: Option<&'a Combination>,
+    problems: &mut Vec<Problem>,
+) -> Draft<'a> {
     let node = &entry.value;
     let mut draft = Draft {
         name: &entry.key,
@@ -42,9 +66,12 @@ pub(super) fn read<'a>(entry: &'a Entry, problems: &mut Vec<Problem>) -> Draft<'
         outputs: None,
         options: Options::default(),
         variables: BTreeMap::new(),
+        matrix,
+        off: false,
     };
-    if !is_name(draft.name) {
-        let message = format!("`{}` cannot be the name of a stage", draft.name);
+    let name = matrix.map_or(draft.name, |combination| &combination.stage);
+    if !is_name(name) {
+        let message = format!("`{name}` cannot be the name of a stage");
         problems.push(Problem::new(entry.place, message).help(NAMES));
     }
     if !matches!(node.data, Data::Map(_)) {
@@ -58,10 +85,9 @@ pub(super) fn read<'a>(entry: &'a Entry, problems: &mut Vec<Problem>) -> Draft<'
         let message = format!("{} has no field `{}`", draft.subject(), entry.key);
         problems.push(Problem::new(entry.place, message).help(field_help(&draft, &entry.key)));
     }
-    draft.options.description = text_field(node, "description", &draft.subject(), problems);
-    draft.options.tags =
-        words(&draft, "tags", problems).iter().map(|(word, _)| (*word).to_owned()).collect();
+    draft.off = !when(&draft, problems);
     draft.kind = kind(&draft, problems);
+    draft.options = options::read(&draft, problems);
     if let Some(kind) = draft.kind {
         draft.params = params(&draft, kind, problems);
         draft.outputs = match &draft.params {
@@ -79,6 +105,11 @@ impl<'a> Draft<'a> {
     /// Names the stage in a sentence.
     pub fn subject(&self) -> String {
         format!("stage `{}`", self.name)
+    }
+
+    /// Gives the name under which the file has the stage.
+    pub fn template(&self) -> &'a str {
+        self.matrix.map_or(self.name, |combination| &combination.stage)
     }
 
     /// Gives the place that a message about a field shows, or the stage's name where it has none.
@@ -116,30 +147,71 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// Puts variables into every stage. A command's own references stay in its `run` and `env`.
+/// Puts variables into a stage. A command's own references stay in its `run` and `env`.
 pub(super) fn substitute(
-    stages: &mut Node,
+    stage: &mut Node,
     variables: &mut Variables,
     sources: &Sources,
     problems: &mut Vec<Problem>,
 ) {
-    let Data::Map(stages) = &mut stages.data else { return };
-    for Entry { value: stage, .. } in stages {
-        let command = stage.entry("kind").and_then(|kind| kind.value.text()) == Some("command");
-        let Data::Map(fields) = &mut stage.data else {
-            variables.substitute(stage, false, sources, problems);
-            continue;
-        };
-        for Entry { key: field, value, .. } in fields {
-            match &mut value.data {
-                Data::Map(params) if command && field == "params" => {
-                    for Entry { key, value, .. } in params {
-                        let own = key == "run" || key == "env";
-                        variables.substitute(value, own, sources, problems);
+    let command = stage.entry("kind").and_then(|kind| kind.value.text()) == Some("command");
+    match stage.data {
+        Data::Map(_) => substitute_fields(stage, command, variables, sources, problems),
+        _ => variables.substitute(stage, false, sources, problems),
+    }
+}
+
+/// Puts variables into the fields of a stage, or into those that stages of a kind have by default.
+pub(super) fn substitute_fields(
+    stage: &mut Node,
+    command: bool,
+    variables: &mut Variables,
+    sources: &Sources,
+    problems: &mut Vec<Problem>,
+) {
+    let Data::Map(fields) = &mut stage.data else { return };
+    for Entry { key: field, value, .. } in fields {
+        match &mut value.data {
+            Data::Map(params) if command && field == "params" => {
+                for Entry { key, value, .. } in params {
+                    let own = key == "run" || key == "env";
+                    variables.substitute(value, own, sources, problems);
+                    if own {
+                        arguments(value);
                     }
                 }
-                _ => variables.substitute(value, false, sources, problems),
             }
+            _ => variables.substitute(value, false, sources, problems),
+        }
+    }
+}
+
+/// Makes texts of the numbers that variables have put among a program's arguments: to a program an
+/// argument is a text.
+fn arguments(node: &mut Node) {
+    let Data::List(items) = &mut node.data else { return };
+    for item in items.iter_mut().filter(|item| !item.origin.is_empty()) {
+        if let Some(text) = scalar_text(item) {
+            item.data = Data::Text(text);
+        }
+    }
+}
+
+/// Reads `when`: whether the stage is part of the pipeline.
+fn when(draft: &Draft<'_>, problems: &mut Vec<Problem>) -> bool {
+    let Some(entry) = draft.node.entry("when") else { return true };
+    match &entry.value.data {
+        Data::Bool(flag) => *flag,
+        Data::Unknown => true,
+        _ => {
+            let described = entry.value.describe();
+            let subject = draft.subject();
+            let message = format!("`when` of {subject} must be `true` or `false`, not {described}");
+            let help = "write `when: \"${name}\"` with a variable that is `true` or `false`";
+            let empty = matches!(entry.value.data, Data::Null);
+            let place = if empty { entry.place } else { entry.value.place };
+            problems.push(Problem::new(place, message).help(help));
+            true
         }
     }
 }
@@ -155,6 +227,9 @@ fn field_help(draft: &Draft<'_>, field: &str) -> String {
     let known = kind.is_some_and(|kind| schemas().of(kind)["properties"].get(field).is_some());
     if known {
         return format!("it is a param: write it under `params:`, as `params: {{ {field}: … }}`");
+    }
+    if field == "persist" {
+        return options::persist_help().to_owned();
     }
     did_you_mean(field, "fields", FIELDS)
 }
@@ -191,7 +266,8 @@ fn params(draft: &Draft<'_>, kind: StageKind, problems: &mut Vec<Problem>) -> Op
         _ => &empty,
     };
     let schemas = schemas();
-    let mut walk = Walk { schemas, subject: draft.subject(), problems: Vec::new() };
+    let subject = draft.subject();
+    let mut walk = Walk { schemas, subject, partial: false, problems: Vec::new() };
     walk.params(node, draft.field_place("params"), schemas.of(kind));
     if !walk.problems.is_empty() {
         problems.extend(walk.problems);

@@ -28,8 +28,10 @@ pub(super) fn check(
             match one(draft, entry, checks) {
                 Ok(Some(export)) => {
                     let place = entry.value.place;
-                    if let Err(problem) = claim(&export.file, place, &mut taken) {
-                        problems.push(problem);
+                    if !draft.off
+                        && let Err(problem) = claim(&export.file, place, &mut taken)
+                    {
+                        problems.push(each_its_own(problem, draft));
                     }
                     own.insert(entry.key.clone(), export);
                 }
@@ -40,6 +42,21 @@ pub(super) fn check(
         exports.insert(draft.name.to_owned(), own);
     }
     exports
+}
+
+/// Says it of the combinations of a matrix, which share the text that names the file.
+fn each_its_own(problem: Problem, draft: &Draft<'_>) -> Problem {
+    let cell = draft.matrix.and_then(|combination| combination.cells.first());
+    let (Some(cell), [(place, _), (other, _)]) = (cell, &problem.labels[..]) else {
+        return problem;
+    };
+    if place != other {
+        return problem;
+    }
+    let template = draft.template();
+    let message = format!("several combinations of stage `{template}` are exported to one file");
+    let help = format!("put what differs into the name, such as `${{matrix.{}}}`", cell.key);
+    Problem::new(*place, message).help(help)
 }
 
 fn entries<'a>(draft: &Draft<'a>, problems: &mut Vec<Problem>) -> &'a [Entry] {

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use indexmap::IndexSet;
+
 use super::Input;
 use super::check::Checks;
 use super::diagnostic::{Place, Problem, did_you_mean};
 use super::draft::{self, Draft};
 use super::node::{Data, Entry};
-use super::references::{self, From, Reader, Role};
+use super::references::{self, From, Givers, Reader, Role};
 use crate::stage::StageKind;
 
 /// How a stage is joined to others.
@@ -44,10 +46,12 @@ pub(super) fn wire<'a>(
         let reader = Reader { draft, input: &entry.key, role: role(draft.kind, &entry.key) };
         let Some(wanted) = references::read(&reader, entry, problems) else { continue };
         if let From::Stage { stage, .. } = wanted.from
-            && checks.drafts.contains_key(stage)
-            && stage != draft.name
+            && let Some(givers) =
+                references::givers(stage, draft.matrix, &checks.drafts, checks.groups)
         {
-            wiring.edges.push(Edge { to: stage, place: wanted.place, verb: "reads" });
+            let others = givers.names().iter().filter(|name| **name != draft.name);
+            let place = wanted.place;
+            wiring.edges.extend(others.map(|to| Edge { to, place, verb: "reads" }));
         }
         match references::resolve(&reader, &wanted, checks) {
             Ok(inputs) => wiring.inputs.extend(inputs),
@@ -55,17 +59,25 @@ pub(super) fn wire<'a>(
         }
     }
     for (stage, place) in draft::words(draft, "needs", problems) {
-        if let Some(problem) = unknown_need(draft, stage, place, checks) {
-            problems.push(problem);
-        } else if !wiring.needs.contains(&stage) {
-            wiring.needs.push(stage);
-            wiring.edges.push(Edge { to: stage, place, verb: "needs" });
+        match need(draft, stage, place, checks) {
+            Ok(givers) => {
+                for to in givers.names() {
+                    if !wiring.needs.contains(to) {
+                        wiring.needs.push(to);
+                        wiring.edges.push(Edge { to, place, verb: "needs" });
+                    }
+                }
+            }
+            Err(problem) => problems.push(problem),
         }
     }
     if let Some((base, place)) = draft.base()
-        && checks.drafts.contains_key(base)
+        && let Some(giver) = checks.drafts.get(base)
         && base != draft.name
     {
+        if giver.off && !draft.off {
+            problems.push(references::is_off(draft, base, place, "tunes"));
+        }
         wiring.edges.push(Edge { to: base, place, verb: "tunes" });
     }
     wiring
@@ -143,20 +155,30 @@ fn check_names(draft: &Draft<'_>, kind: StageKind, entries: &[Entry], problems: 
     }
 }
 
-fn unknown_need(
-    draft: &Draft<'_>,
+/// Finds the stages that an item of `needs` names.
+fn need<'a>(
+    draft: &Draft<'a>,
     stage: &str,
     place: Place,
-    checks: &Checks<'_>,
-) -> Option<Problem> {
+    checks: &Checks<'a>,
+) -> Result<Givers<'a>, Problem> {
     if stage == draft.name {
         let message = format!("{} needs itself", draft.subject());
-        return Some(Problem::new(place, message).help("remove it"));
+        return Err(Problem::new(place, message).help("remove it"));
     }
-    if checks.drafts.contains_key(stage) {
-        return None;
+    let Some(givers) = references::givers(stage, draft.matrix, &checks.drafts, checks.groups)
+    else {
+        let others = checks.drafts.values().filter(|other| other.name != draft.name);
+        let others: IndexSet<&str> = others.map(Draft::template).collect();
+        let message = format!("{} needs `{stage}`, which is no stage", draft.subject());
+        return Err(Problem::new(place, message).help(did_you_mean(stage, "stages", others)));
+    };
+    if givers.names().is_empty() {
+        return Err(references::none_matches(draft, stage, place, checks));
     }
-    let others = checks.drafts.keys().copied().filter(|name| *name != draft.name);
-    let message = format!("{} needs `{stage}`, which is no stage", draft.subject());
-    Some(Problem::new(place, message).help(did_you_mean(stage, "stages", others)))
+    let off = givers.names().iter().find(|name| checks.drafts[**name].off && !draft.off);
+    match off {
+        Some(name) => Err(references::is_off(draft, name, place, "needs")),
+        None => Ok(givers),
+    }
 }

@@ -127,6 +127,16 @@ impl Node {
         }
     }
 
+    /// Counts the values below, and long texts as many: what a copy costs.
+    pub fn weight(&self) -> usize {
+        1 + match &self.data {
+            Data::Text(text) => text.len() / 64,
+            Data::List(items) => items.iter().map(Node::weight).sum(),
+            Data::Map(entries) => entries.iter().map(|entry| entry.value.weight()).sum(),
+            _ => 0,
+        }
+    }
+
     /// Finds the entry with the longest key that begins the path, and gives the rest of the path.
     pub fn longest_match<'p>(&self, path: &'p str) -> Option<(&Entry, &'p str)> {
         let matches = self.entries().iter().filter_map(|entry| {

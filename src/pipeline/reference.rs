@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::schema::{STAGE_FIELDS, Schemas, schemas};
+use super::schema::{PIPELINE_FIELDS, STAGE_FIELDS, Schemas, schemas};
 use super::shape::{Shape, describe, shape};
 use crate::stage::{StageKind, tune};
 
@@ -12,9 +12,14 @@ use crate::stage::{StageKind, tune};
 /// inputs, outputs and params.
 pub fn reference() -> String {
     let schemas = schemas();
-    let mut text = String::from("### Every stage\n\n| field | meaning |\n|---|---|\n");
-    for (name, description) in STAGE_FIELDS {
-        let _ = writeln!(text, "| `{name}` | {description} |");
+    let mut text = String::new();
+    for (title, fields) in
+        [("### The file", &PIPELINE_FIELDS[..]), ("\n### Every stage", &STAGE_FIELDS[..])]
+    {
+        let _ = write!(text, "{title}\n\n| field | meaning |\n|---|---|\n");
+        for (name, description) in fields {
+            let _ = writeln!(text, "| `{name}` | {description} |");
+        }
     }
     for kind in StageKind::ALL {
         let _ = write!(text, "\n### `{}`\n\n{}\n\n", kind.name(), schemas.description(kind));
@@ -37,7 +42,11 @@ pub fn reference() -> String {
 fn inputs(kind: StageKind, text: &mut String) {
     match kind {
         StageKind::Command => {
-            text.push_str("Inputs: any names, each one file: `${inputs.NAME}`.\n\n");
+            text.push_str(
+                "Inputs: any names, each a file or a folder: `${inputs.NAME}`. Of a pattern and of \
+                 several combinations of a matrix, that is all paths, as arguments or words of their \
+                 own; of combinations, `${inputs.NAME.table}` is a CSV with their values and paths.\n\n",
+            );
         }
         StageKind::Tune => text.push_str("Inputs: those of its base.\n\n"),
         kind if kind.inputs().is_empty() => text.push_str("Inputs: none.\n\n"),

@@ -2,13 +2,21 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use indexmap::{IndexMap, IndexSet};
+
 use super::check::Checks;
 use super::diagnostic::{Place, Problem, did_you_mean, listed};
 use super::draft::Draft;
+use super::matrix::Groups;
 use super::node::{Data, Entry, Node};
-use super::{Format, Input, Source};
-use crate::stage::{InputSpec, OutputSpec};
+use super::{Combination, Format, Input, Selector, Source};
+use crate::stage::{InputSpec, OutputSpec, StageKind};
 use crate::suggest;
+
+mod files;
+mod lists;
+
+pub(super) use lists::{is_off, none_matches};
 
 /// The value of one input as it is written.
 pub(super) struct Wanted<'a> {
@@ -24,6 +32,42 @@ pub(super) struct Wanted<'a> {
 pub(super) enum From<'a> {
     Stage { stage: &'a str, output: Option<&'a str> },
     File,
+    Glob,
+}
+
+/// Who gives what a reference names.
+pub(super) enum Givers<'a> {
+    One(&'a str),
+    /// Several combinations of a matrix, or all of them.
+    Many(Vec<&'a str>),
+}
+
+impl<'a> Givers<'a> {
+    pub fn names(&self) -> &[&'a str] {
+        match self {
+            Givers::One(name) => std::slice::from_ref(name),
+            Givers::Many(names) => names,
+        }
+    }
+}
+
+/// Finds the stages that a name means to a reader: a stage, or the combinations of a matrix that
+/// have the reader's own values. None where there is no such stage.
+pub(super) fn givers<'a>(
+    name: &str,
+    reader: Option<&Combination>,
+    drafts: &IndexMap<&'a str, Draft<'a>>,
+    groups: &'a Groups,
+) -> Option<Givers<'a>> {
+    if let Some((name, _)) = drafts.get_key_value(name) {
+        return Some(Givers::One(name));
+    }
+    let selector = Selector::parse(name)?;
+    let (found, shared) = groups.matching(&selector, reader)?;
+    Some(match found[..] {
+        [only] if shared || !selector.wanted.is_empty() => Givers::One(only),
+        _ => Givers::Many(found),
+    })
 }
 
 /// Who reads.
@@ -57,8 +101,8 @@ impl Reader<'_, '_> {
     }
 }
 
-const FORMS: &str =
-    "write `stage.output`, `stage`, `{ file: path }` or `{ from: stage.output, as: csv }`";
+const FORMS: &str = "write `stage.output`, `stage`, `{ file: path }`, `{ glob: pattern }` or \
+                     `{ from: stage.output, as: csv }`";
 
 /// Reads the value of an input.
 pub(super) fn read<'a>(
@@ -95,17 +139,19 @@ fn read_map<'a>(
         problems.push(Problem::new(field.place, message).help(help));
     }
     let format = format_field(reader, node, problems);
-    let source = match [node.entry("from"), node.entry("file")] {
-        [Some(only), None] | [None, Some(only)] => only,
-        [Some(_), Some(file)] => {
-            let message = format!("{} has both `from` and `file`", reader.name());
-            problems.push(Problem::new(file.place, message).help(FORMS));
+    let given: Vec<&Entry> = SOURCES.iter().filter_map(|field| node.entry(field)).collect();
+    let source = match given[..] {
+        [only] => only,
+        [first, second, ..] => {
+            let message =
+                format!("{} has both `{}` and `{}`", reader.name(), first.key, second.key);
+            problems.push(Problem::new(second.place, message).help(FORMS));
             return None;
         }
-        [None, None] => {
+        [] => {
             // A mistyped field is very likely the missing one.
             if problems.len() == before {
-                let message = format!("{} has neither `from` nor `file`", reader.name());
+                let message = format!("{} has none of `from`, `file` and `glob`", reader.name());
                 problems.push(Problem::new(node.place, message).help(FORMS));
             }
             return None;
@@ -113,7 +159,11 @@ fn read_map<'a>(
     };
     match &source.value.data {
         Data::Text(text) => {
-            let from = if source.key == "file" { From::File } else { reference(text) };
+            let from = match source.key.as_str() {
+                "file" => From::File,
+                "glob" => From::Glob,
+                _ => reference(text),
+            };
             Some(Wanted { from, text, place: source.value.place, format })
         }
         Data::Unknown => None,
@@ -127,11 +177,19 @@ fn read_map<'a>(
 }
 
 /// The fields of an input that is written as a map.
-pub(super) const FIELDS: [&str; 3] = ["from", "file", "as"];
+pub(super) const FIELDS: [&str; 4] = ["from", "file", "glob", "as"];
+
+/// Those of them of which it has one.
+const SOURCES: [&str; 3] = ["from", "file", "glob"];
 
 fn reference(text: &str) -> From<'_> {
-    match text.split_once('.') {
-        Some((stage, output)) => From::Stage { stage, output: Some(output) },
+    // The values in `train[rate=0.1].model` may hold dots.
+    let name = text.find(']').map_or(0, |close| close + 1);
+    match text[name..].find('.') {
+        Some(dot) => {
+            let (stage, output) = text.split_at(name + dot);
+            From::Stage { stage, output: Some(&output[1..]) }
+        }
         None => From::Stage { stage: text, output: None },
     }
 }
@@ -156,7 +214,8 @@ fn format_field(
     }
 }
 
-/// Finds what an input names: one file, or the parts of a whole stage by their full names.
+/// Finds what an input names: one file, the parts of a whole stage by their full names, or the files
+/// of several combinations with their table.
 pub(super) fn resolve(
     reader: &Reader<'_, '_>,
     wanted: &Wanted<'_>,
@@ -164,21 +223,47 @@ pub(super) fn resolve(
 ) -> Result<Vec<(String, Input)>, Problem> {
     let (stage, output) = match (wanted.from, reader.role) {
         (From::Stage { stage, output }, _) => (stage, output),
-        (From::File, Role::Parts(_)) => {
+        (From::File | From::Glob, Role::Parts(_)) => {
             let message = format!("{} takes a whole stage, not a file", reader.name());
             return Err(Problem::new(wanted.place, message).maybe_help(reader.doc()));
         }
-        (From::File, _) => {
-            let path = user_file(wanted, reader, checks)?;
-            let format = conversion(&path, wanted, reader)?;
-            let input = Input { from: Source::File(path), format };
-            return Ok(vec![(reader.input.to_owned(), input)]);
+        (From::File | From::Glob, _) => {
+            let input = files::resolve(reader, wanted, checks)?;
+            return Ok(input.map(|input| (reader.input.to_owned(), input)).into_iter().collect());
         }
     };
     if stage == reader.draft.name {
         let message = format!("{} reads its own output `{}`", reader.draft.subject(), wanted.text);
         return Err(Problem::new(wanted.place, message).help("a stage reads outputs of others"));
     }
+    let givers = givers(stage, reader.draft.matrix, &checks.drafts, checks.groups);
+    let Some(givers) = givers else { return Err(dangling(reader, wanted, checks)) };
+    for name in givers.names() {
+        if checks.drafts[name].off && !reader.draft.off {
+            return Err(lists::is_off(reader.draft, name, wanted.place, "reads"));
+        }
+    }
+    match givers {
+        Givers::One(name) => of_one(reader, wanted, name, output, checks),
+        Givers::Many(names) => match (&names[..], reader.draft.kind) {
+            ([], _) => Err(lists::none_matches(reader.draft, stage, wanted.place, checks)),
+            (_, Some(StageKind::Command) | None) => {
+                lists::of_many(reader, wanted, &names, output, checks)
+            }
+            ([only], _) => of_one(reader, wanted, only, output, checks),
+            (names, _) => Err(lists::takes_one(reader, wanted, stage, names)),
+        },
+    }
+}
+
+/// Finds what an input names of one stage.
+fn of_one(
+    reader: &Reader<'_, '_>,
+    wanted: &Wanted<'_>,
+    stage: &str,
+    output: Option<&str>,
+    checks: &Checks<'_>,
+) -> Result<Vec<(String, Input)>, Problem> {
     let Some(giver) = checks.drafts.get(stage) else {
         return Err(dangling(reader, wanted, checks));
     };
@@ -238,24 +323,24 @@ fn dangling(reader: &Reader<'_, '_>, wanted: &Wanted<'_>, checks: &Checks<'_>) -
     };
     let whole = matches!(reader.role, Role::Parts(_));
     let others = checks.drafts.values().filter(|draft| draft.name != reader.draft.name);
-    let names: Vec<&str> = others.clone().map(|draft| draft.name).collect();
+    let names: Vec<&str> = others.clone().map(Draft::template).collect();
     let references: Vec<String> = others
         .flat_map(|draft| {
             let outputs = draft.outputs.iter().flatten();
-            outputs.map(|output| format!("{}.{}", draft.name, output.name))
+            outputs.map(|output| format!("{}.{}", draft.template(), output.name))
         })
         .collect();
     let candidates = references.iter().map(String::as_str).filter(|_| !whole);
     let near = suggest::did_you_mean(wanted.text, candidates.chain(names.iter().copied()));
     let help = match near {
         Some(near) => near,
-        None => match checks.drafts.get(stage).and_then(|draft| draft.outputs.as_ref()) {
+        None => match given_by(stage, checks).and_then(|draft| draft.outputs.as_ref()) {
             Some(outputs) if output.is_some() => format!(
                 "`{stage}` gives {}",
                 listed(outputs.iter().map(|output| output.name.as_str()))
             ),
             _ if names.is_empty() => "there is no other stage".to_owned(),
-            _ => did_you_mean(stage, "stages", names.iter().copied()),
+            _ => did_you_mean(stage, "stages", names.iter().copied().collect::<IndexSet<_>>()),
         },
     };
     let help = if is_likely_a_path(wanted.text) {
@@ -264,6 +349,12 @@ fn dangling(reader: &Reader<'_, '_>, wanted: &Wanted<'_>, checks: &Checks<'_>) -
         help
     };
     Problem::new(wanted.place, message).help(help)
+}
+
+/// Gives a stage, or one of its combinations.
+fn given_by<'c, 'a>(name: &str, checks: &'c Checks<'a>) -> Option<&'c Draft<'a>> {
+    let givers = givers(name, None, &checks.drafts, checks.groups)?;
+    checks.drafts.get(*givers.names().first()?)
 }
 
 fn is_likely_a_path(text: &str) -> bool {
@@ -302,35 +393,6 @@ fn conversion(
             let name = file.file_name().unwrap_or_default().display();
             let message = format!("{} is `{name}`, which is no table", reader.name());
             Err(Problem::new(place, message).help("only `.csv` and `.parquet` can be converted"))
-        }
-    }
-}
-
-/// Checks the path of a user's file: it exists, and does not leave the root unless it is absolute.
-fn user_file(
-    wanted: &Wanted<'_>,
-    reader: &Reader<'_, '_>,
-    checks: &Checks<'_>,
-) -> Result<PathBuf, Problem> {
-    let path = Path::new(wanted.text);
-    let wrong = |what: &str, help: &str| {
-        let message = format!("the file `{}` of {} {what}", wanted.text, reader.name());
-        Problem::new(wanted.place, message).help(help)
-    };
-    let path = match path.is_absolute() {
-        true => path.to_owned(),
-        false => within(path).ok_or_else(|| {
-            wrong("lies outside the root", "paths start at the root; give the absolute path")
-        })?,
-    };
-    match std::fs::metadata(checks.root.join(&path)) {
-        Ok(metadata) if metadata.is_file() => Ok(path),
-        Ok(_) => Err(wrong("is no regular file", "name one file")),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(wrong("does not exist", "paths start at the root, the folder that holds `.runner`"))
-        }
-        Err(error) => {
-            Err(wrong(&format!("cannot be read: {error}"), "look at the rights of its folders"))
         }
     }
 }

@@ -110,33 +110,76 @@ impl Schemas {
 }
 
 /// What each field of a pipeline file is for.
-const PIPELINE_FIELDS: [(&str, &str); 4] = [
+pub(super) const PIPELINE_FIELDS: [(&str, &str); 6] = [
     (
         "name",
         "The pipeline's name: its artifacts lie in `artifacts/<name>/`. Unless given, the file's own name.",
     ),
     ("description", "What the pipeline is for."),
     (
+        "include",
+        "Other files whose `vars`, `defaults` and `stages` belong to this pipeline; paths start at the file that says it. A variable of the including file wins; a stage or default may be given once.",
+    ),
+    (
         "vars",
-        "Variables by name: `${name}` stands for the value anywhere below `stages`, and `--set name=value` replaces it.",
+        "Variables by name, or a list of such maps and of files that hold one, of which later ones win: `[params.yaml, { rows: 5 }]`. `${name}` stands for the value anywhere below `stages` and `defaults`, and `${name.key}` for a part of it; `--vars FILE` and `--set name=value` replace it.",
+    ),
+    (
+        "defaults",
+        "Fields by kind that every stage of that kind has: `{ train: { params: { epochs: 5 } } }`. Maps are merged key by key, and the stage's own value wins.",
     ),
     ("stages", "The stages by name. Their order does not matter: references make the graph."),
 ];
 
 /// What each field of a stage is for.
-pub(super) const STAGE_FIELDS: [(&str, &str); 7] = [
+pub(super) const STAGE_FIELDS: [(&str, &str); 15] = [
     ("kind", "What the stage does."),
     ("description", "What the stage is for; never part of its result."),
     ("tags", "Labels of your own; never part of its result."),
     (
-        "inputs",
-        "What it reads, by name: `stage.output`, `stage` for its outputs, `{ file: path }` for a file of your own; `as: csv` or `as: parquet` asks for a format.",
+        "when",
+        "`true` or `false`, mostly a variable: where it is `false`, the stage is left out. A stage that reads or needs one that is left out must be left out too.",
     ),
-    ("needs", "Stages that must be done before it, though it reads nothing of theirs."),
+    (
+        "matrix",
+        "Lists by key: one stage for each combination of their values, named as in `train[seed=1,units=64]`, in which `${matrix.seed}` stands for the value. `exclude` is a list of maps: combinations with those values are left out; `include` is a list of further combinations.",
+    ),
+    (
+        "inputs",
+        "What it reads, by name: `stage.output`, `stage` for its outputs, `{ file: path }` for a file of your own; `as: csv` or `as: parquet` asks for a format. A `command` also reads whole folders (`{ file: folder }`), the files that a pattern fits (`{ glob: \"data/**/*.csv\" }`), and all combinations of a stage with a `matrix`.",
+    ),
+    (
+        "needs",
+        "Stages that must be done before it, though it reads nothing of theirs; of a stage with a `matrix`, all combinations, or those with its own values.",
+    ),
     ("params", "The kind's own parameters."),
     (
         "export",
         "Outputs that are also written to `artifacts/<pipeline>/` under a name of your own, in the format that its ending says: tables as `.csv` or `.parquet`, trained models also as Keras's `.h5` or `.keras`.",
+    ),
+    (
+        "timeout",
+        "After how long it is given up, such as `90s`, `30m` or `1h30m`: a command and all that it started gets SIGTERM, then SIGKILL. Of a tune's base it holds for each trial, of a tune for its whole study. Never part of its result, as all fields below.",
+    ),
+    (
+        "retries",
+        "How often it is tried again after a failure: `3`, or `{ attempts: 3, backoff: 10s }`. The pause is 1 s unless given, and doubles each time, up to 10 minutes. A failure that would come again, such as a loss that is NaN, is not tried again.",
+    ),
+    (
+        "resources",
+        "How much of the machine it takes while it runs: `{ cpus: 2, memory: 4GiB, gpus: 1 }`. A kind of our own works on that many threads; a command sees the GPUs that it was given in `CUDA_VISIBLE_DEVICES`. Of a tune's base it holds for each trial.",
+    ),
+    (
+        "priority",
+        "Of the stages that could start, that with the highest number does; 0 unless given. Of equals, that from which the longest way leads to the end, by the durations of earlier runs.",
+    ),
+    (
+        "cache",
+        "`false` runs it each time; what reads its outputs runs only if they are other than before.",
+    ),
+    (
+        "secrets",
+        "Of a command: names of environment variables that it may read. Their values enter no fingerprint, log, event or history, and no other stage sees them.",
     ),
 ];
 
@@ -167,7 +210,16 @@ pub fn json_schema() -> Value {
         "properties": described(&PIPELINE_FIELDS, |field| match field {
             "name" => json!({ "type": "string", "pattern": NAME }),
             "description" => json!({ "type": "string" }),
-            "vars" => json!({ "type": "object" }),
+            "include" => json!({ "type": "array", "items": { "type": "string" } }),
+            "vars" => json!({ "anyOf": [
+                { "type": "object" },
+                { "type": "array", "items": { "anyOf": [{ "type": "string" }, { "type": "object" }] } },
+            ] }),
+            "defaults" => json!({
+                "type": "object",
+                "propertyNames": { "enum": StageKind::ALL.map(StageKind::name).to_vec() },
+                "additionalProperties": { "type": "object" },
+            }),
             _ => json!({
                 "type": "object",
                 "minProperties": 1,
@@ -203,11 +255,76 @@ fn stage_schema(schemas: &Schemas) -> Value {
         "properties": described(&STAGE_FIELDS, |field| match field {
             "kind" => json!({ "oneOf": kinds }),
             "description" => json!({ "type": "string" }),
+            "when" => json!({ "anyOf": [{ "type": "boolean" }, { "$ref": "#/$defs/variable" }] }),
+            "matrix" => matrix_schema(),
             "tags" | "needs" => json!({ "type": "array", "items": { "type": "string" } }),
             "export" => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
+            "timeout" => duration_schema(),
+            "retries" | "resources" | "priority" | "cache" => or_variable(&option_schema(field)),
+            "secrets" => json!({ "type": "array", "items": { "type": "string" } }),
             _ => json!({ "type": "object" }),
         }),
         "allOf": StageKind::ALL.map(|kind| kind_schema(kind, schemas)).to_vec(),
+    })
+}
+
+fn duration_schema() -> Value {
+    json!({ "type": "string", "pattern": "^([0-9]+(d|h|m|s|ms))+$|\\$\\{[^}]+\\}" })
+}
+
+/// Describes the values of an option of execution.
+fn option_schema(field: &str) -> Value {
+    match field {
+        "retries" => json!({
+            "anyOf": [
+                { "type": "integer", "minimum": 0 },
+                {
+                    "type": "object",
+                    "additionalProperties": false,
+                    "properties": {
+                        "attempts": {
+                            "type": "integer",
+                            "minimum": 0,
+                            "description": "Attempts after the first.",
+                        },
+                        "backoff": {
+                            "type": "string",
+                            "description": "The pause before the second attempt, such as `10s`.",
+                        },
+                    },
+                },
+            ],
+        }),
+        "resources" => json!({
+            "type": "object",
+            "additionalProperties": false,
+            "properties": {
+                "cpus": { "type": "integer", "minimum": 1, "description": "CPUs." },
+                "memory": { "type": "string", "description": "A size, such as `4GiB`." },
+                "gpus": { "type": "integer", "minimum": 0, "description": "How many GPUs." },
+            },
+        }),
+        "priority" => json!({ "type": "integer" }),
+        _ => json!({ "type": "boolean" }),
+    }
+}
+
+fn matrix_schema() -> Value {
+    let maps = |description: &str| {
+        json!({
+            "description": description,
+            "type": "array",
+            "items": { "type": "object", "minProperties": 1 },
+        })
+    };
+    let list = json!({ "type": "array", "minItems": 1 });
+    json!({
+        "type": "object",
+        "properties": {
+            "include": maps("Further combinations."),
+            "exclude": maps("Combinations with these values are left out."),
+        },
+        "additionalProperties": { "anyOf": [list, { "$ref": "#/$defs/variable" }] },
     })
 }
 
@@ -272,7 +389,8 @@ fn input_schema() -> Value {
         "anyOf": [
             { "type": "string", "description": "`stage.output`, or `stage` for its outputs." },
             map("from", "An output of another stage: `stage.output`."),
-            map("file", "A file of your own; its path starts at the root."),
+            map("file", "A file of your own, or a folder; its path starts at the root."),
+            map("glob", "The files of your own that a pattern fits; it starts at the root."),
         ],
     })
 }
@@ -322,7 +440,7 @@ fn or_variable(schema: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{check, draft};
+    use super::super::{draft, gather};
     use super::*;
 
     /// Goes through a schema and calls back with every field of every object.
@@ -363,7 +481,7 @@ mod tests {
 
     #[test]
     fn the_fields_are_those_that_the_checks_know() {
-        assert_eq!(PIPELINE_FIELDS.map(|(name, _)| name), check::FIELDS);
+        assert_eq!(PIPELINE_FIELDS.map(|(name, _)| name), gather::FIELDS);
         assert_eq!(STAGE_FIELDS.map(|(name, _)| name), draft::FIELDS);
     }
 

@@ -3,6 +3,9 @@
 //! Each is a source of its own beside the file, so a mistake in one is shown on the command line's
 //! own words. Knows nothing of kinds: a param that the kind does not know is found by the walk.
 
+use indexmap::IndexSet;
+
+use super::Selector;
 use super::diagnostic::{Place, Problem, Sources, did_you_mean};
 use super::node::{Data, Entry, Node};
 use super::tree;
@@ -26,11 +29,18 @@ pub(super) struct ParamSet {
     pub value: Node,
 }
 
+impl ParamSet {
+    /// Gives the place of the whole of it.
+    pub fn place(&self) -> Place {
+        Place::new(self.path_place.source, 0, self.value.place.end.max(self.path_place.end))
+    }
+}
+
 /// Reads the words of the command line.
 pub(super) fn read(sets: &[String], sources: &mut Sources, problems: &mut Vec<Problem>) -> Sets {
     let mut read = Sets::default();
     for set in sets {
-        let source = sources.add(set);
+        let source = sources.add("--set", set);
         if let Err(problem) = read_one(set, source, &mut read, problems) {
             problems.push(problem);
         }
@@ -45,8 +55,12 @@ fn read_one(
     problems: &mut Vec<Problem>,
 ) -> Result<(), Problem> {
     let all = Place::new(source, 0, set.len());
-    let (name, value) = set
-        .split_once('=')
+    // The brackets of `train[seed=1].params.epochs=5` hold signs of their own.
+    let bracket = set.find(['[', '=']).filter(|at| set[*at..].starts_with('['));
+    let named = bracket.and_then(|at| set[at..].find(']').map(|close| at + close)).unwrap_or(0);
+    let (name, value) = set[named..]
+        .find('=')
+        .map(|at| (&set[..named + at], &set[named + at + 1..]))
         .filter(|(name, _)| !name.trim().is_empty())
         .ok_or_else(|| Problem::new(all, "a `--set` needs a name and a value").help(USAGE))?;
     let value_start = name.len() + 1;
@@ -58,7 +72,8 @@ fn read_one(
             node
         }
     };
-    let Some((stage, rest)) = name.split_once('.') else {
+    let dot = name[named..].find('.').map(|at| named + at);
+    let Some((stage, rest)) = dot.map(|at| (&name[..at], &name[at + 1..])) else {
         read.variables.push((name.to_owned(), Place::new(source, 0, name.len()), value));
         return Ok(());
     };
@@ -82,25 +97,44 @@ const USAGE: &str =
 /// Gives the sets their places in the tree of the `stages` map.
 pub(super) fn apply(sets: Vec<ParamSet>, stages: &mut Node, problems: &mut Vec<Problem>) {
     for set in sets {
-        let names: Vec<String> = stages.entries().iter().map(|entry| entry.key.clone()).collect();
-        let Some(stage) = entry_mut(stages, &set.stage) else {
-            let help = did_you_mean(&set.stage, "stages", names.iter().map(String::as_str));
-            let message = format!("there is no stage `{}`", set.stage);
-            problems.push(Problem::new(set.stage_place, message).help(help));
-            continue;
-        };
-        if !matches!(stage.value.data, Data::Map(_)) {
-            continue;
-        }
-        if stage.value.entry("params").is_none() {
-            let params = Node::new(set.path_place, Data::Map(Vec::new()));
-            push(&mut stage.value, "params", set.path_place, params);
-        }
-        let Some(params) = entry_mut(&mut stage.value, "params") else { continue };
-        if let Err(problem) = place(&mut params.value, &set.path, set.path_place, set.value) {
+        if let Err(problem) = apply_one(&set, stages) {
             problems.push(problem);
         }
     }
+}
+
+/// Gives one set its places: in the stage of that name, or in all combinations of a matrix that it
+/// names.
+fn apply_one(set: &ParamSet, stages: &mut Node) -> Result<(), Problem> {
+    let selector = Selector::parse(&set.stage);
+    let Data::Map(entries) = &mut stages.data else { return Ok(()) };
+    let mut found = false;
+    for entry in entries.iter_mut() {
+        let is_it = entry.key == set.stage
+            || selector.as_ref().is_some_and(|selector| selector.names(&entry.key));
+        if !is_it {
+            continue;
+        }
+        found = true;
+        if !matches!(entry.value.data, Data::Map(_)) {
+            continue;
+        }
+        if entry.value.entry("params").is_none() {
+            let params = Node::new(set.path_place, Data::Map(Vec::new()));
+            push(&mut entry.value, "params", set.path_place, params);
+        }
+        if let Some(params) = entry_mut(&mut entry.value, "params") {
+            place(&mut params.value, &set.path, set.path_place, set.value.clone())?;
+        }
+    }
+    if found {
+        return Ok(());
+    }
+    let names: IndexSet<&str> =
+        entries.iter().map(|entry| entry.key.split('[').next().unwrap_or(&entry.key)).collect();
+    let help = did_you_mean(&set.stage, "stages", names.iter().copied());
+    let message = format!("there is no stage `{}`", set.stage);
+    Err(Problem::new(set.stage_place, message).help(help))
 }
 
 /// Puts a value at a dotted path, where the longest key that fits is taken at each step.

@@ -3,9 +3,38 @@
 use indexmap::IndexMap;
 
 use super::check::Checks;
-use super::diagnostic::{Problem, did_you_mean};
+use super::diagnostic::{Place, Problem, did_you_mean};
+use super::draft::Draft;
 use super::inputs::Wiring;
+use super::matrix::Groups;
+use super::node::{Data, Entry, Node};
+use super::{Selector, references};
 use crate::stage::{Params, StageKind, tune};
+
+/// Puts the full name of a combination in the place of a base's name, where a tune means one: the one
+/// that it names (`train[seed=1]`), or the one with its own values.
+pub(super) fn name_bases(stages: &mut Node, groups: &Groups) {
+    let Data::Map(entries) = &mut stages.data else { return };
+    for Entry { key, value, .. } in entries {
+        let tune = value.entry("kind").and_then(|kind| kind.value.text()) == Some("tune");
+        let Some(base) = tune.then(|| field_mut(field_mut(value, "params")?, "stage")).flatten()
+        else {
+            continue;
+        };
+        let Data::Text(name) = &base.data else { continue };
+        let Some(selector) = Selector::parse(name) else { continue };
+        if let Some((found, _)) = groups.matching(&selector, groups.combination(key))
+            && let [only] = found[..]
+        {
+            base.data = Data::Text(only.to_owned());
+        }
+    }
+}
+
+fn field_mut<'n>(node: &'n mut Node, key: &str) -> Option<&'n mut Node> {
+    let Data::Map(entries) = &mut node.data else { return None };
+    entries.iter_mut().find(|entry| entry.key == key).map(|entry| &mut entry.value)
+}
 
 /// Checks each tune's base, and gives the tune its base's outputs and its own.
 pub(super) fn give_outputs(checks: &mut Checks<'_>, problems: &mut Vec<Problem>) {
@@ -60,6 +89,11 @@ fn base_problem(name: &str, checks: &Checks<'_>) -> Option<Problem> {
         Problem::new(place, message).help(did_you_mean(base, "stages that can be tuned", names))
     };
     match checks.drafts.get(base).map(|base| base.kind) {
+        None if Selector::parse(base)
+            .is_some_and(|base| checks.groups.get(base.stage).is_some()) =>
+        {
+            Some(of_several(draft, base, place, checks))
+        }
         None => Some(problem(format!("{} tunes `{base}`, which is no stage", draft.subject()))),
         Some(None | Some(StageKind::Train | StageKind::Command)) => None,
         Some(Some(kind)) => Some(problem(format!(
@@ -68,6 +102,21 @@ fn base_problem(name: &str, checks: &Checks<'_>) -> Option<Problem> {
             kind.name()
         ))),
     }
+}
+
+/// Says that a base is several combinations of a matrix, or none.
+fn of_several(draft: &Draft<'_>, base: &str, place: Place, checks: &Checks<'_>) -> Problem {
+    let selector = Selector::parse(base);
+    let found = selector.and_then(|selector| checks.groups.matching(&selector, draft.matrix));
+    let found = found.map_or_else(Vec::new, |(found, _)| found);
+    let Some(first) = found.first() else {
+        return references::none_matches(draft, base, place, checks);
+    };
+    let subject = draft.subject();
+    let message =
+        format!("{subject} tunes one stage, and `{base}` has {} combinations", found.len());
+    let help = format!("name one: `\"{first}\"`, or give the tune the same `matrix`");
+    Problem::new(place, message).help(help)
 }
 
 /// Gives each tune its base's inputs and needs: a trial is the base's action with other params.

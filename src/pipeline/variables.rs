@@ -1,5 +1,8 @@
 //! Variables: `vars:`, `--set NAME=VALUE`, and `${name}` in the values of a pipeline file.
 //!
+//! A value may refer to other variables, whichever file they stand in; `${name.key}` is a part of one
+//! that is a map.
+//!
 //! A scalar that is one reference whole takes the variable's value with its type; a reference
 //! within a longer text is written into it. `$${` stands for a literal `${`. References to
 //! `inputs.`, `outputs.` and `with.` are a command's own: they stay where a command will read them.
@@ -9,6 +12,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde_json::Value;
 
+use super::Combination;
 use super::diagnostic::{Place, Problem, Sources, did_you_mean, listed};
 use super::node::{Data, Entry, Node};
 use crate::suggest;
@@ -16,10 +20,15 @@ use crate::suggest;
 /// The prefixes of the references that a command stage resolves when it runs.
 const COMMAND_PREFIXES: [&str; 3] = ["inputs.", "outputs.", "with."];
 
+/// The prefix of the references to a combination of a matrix.
+const MATRIX: &str = "matrix.";
+
 /// The variables of a pipeline by name.
 #[derive(Debug, Default)]
 pub(super) struct Variables {
     known: IndexMap<String, Variable>,
+    /// The values of the combination whose stage is looked at.
+    matrix: Option<Scope>,
     /// What references have been replaced with so far, in values.
     spent: usize,
 }
@@ -28,12 +37,31 @@ pub(super) struct Variables {
 /// lines could ask for more than there is memory.
 const EXPANSION: usize = 1_000_000;
 
+/// A variable as a file says it.
+#[derive(Debug)]
+pub(super) struct Definition {
+    /// Where its name stands.
+    pub place: Place,
+    pub value: Node,
+    /// Whether it is said where nothing uses it.
+    pub warns: bool,
+}
+
 #[derive(Debug)]
 struct Variable {
     /// Its value; none where that has a mistake, which is reported once and not at each use.
     value: Option<Node>,
     place: Place,
+    warns: bool,
     used: bool,
+}
+
+/// The values of one combination of a matrix.
+#[derive(Debug)]
+struct Scope {
+    values: Vec<(String, Node)>,
+    /// How each stands in the name of the combination.
+    texts: Vec<String>,
 }
 
 /// A part of a text: words, or a reference.
@@ -44,44 +72,42 @@ enum Piece<'a> {
 }
 
 impl Variables {
-    /// Reads the map under `vars:`. A value may refer to the variables above it.
+    /// Takes in the variables of all files, and those of `--set`, which win.
     pub fn read(
-        vars: Option<&Node>,
+        mut vars: IndexMap<String, Definition>,
         sets: Vec<(String, Place, Node)>,
         sources: &Sources,
         problems: &mut Vec<Problem>,
     ) -> Variables {
-        let mut variables = Variables::default();
-        if let Some(node) = vars
-            && !matches!(node.data, Data::Map(_) | Data::Null)
-        {
-            let message =
-                format!("`vars` must be a map of names and values, not {}", node.describe());
-            problems.push(Problem::new(node.place, message).help("write `vars: { rows: 1000 }`"));
-        }
         let mut given: BTreeMap<String, (Place, Node)> = BTreeMap::new();
         for (name, place, node) in sets {
             given.insert(name, (place, node));
         }
-        for entry in vars.map_or(&[][..], Node::entries) {
-            if !is_variable_name(&entry.key) {
-                let message = format!("`{}` cannot be the name of a variable", entry.key);
+        let mut variables = Variables::default();
+        for (name, Definition { place, warns, .. }) in &vars {
+            if !is_variable_name(name) {
+                let message = format!("`{name}` cannot be the name of a variable");
                 problems.push(
-                    Problem::new(entry.place, message)
-                        .help("names are letters, digits, `_` and `-`"),
+                    Problem::new(*place, message).help("names are letters, digits, `_` and `-`"),
                 );
             }
-            let value = match given.remove(&entry.key) {
-                Some((_, node)) => Some(node),
-                None => {
-                    let mut value = entry.value.clone();
-                    let before = problems.len();
-                    variables.substitute(&mut value, false, sources, problems);
-                    (problems.len() == before).then_some(value)
-                }
-            };
-            let variable = Variable { value, place: entry.place, used: false };
-            variables.known.insert(entry.key.clone(), variable);
+            let value = given.remove(name).map(|(_, node)| node);
+            let variable = Variable { value, place: *place, warns: *warns, used: false };
+            variables.known.insert(name.clone(), variable);
+        }
+        for index in variables.order(&vars, problems) {
+            if let Some((name, definition)) = vars.get_index_mut(index)
+                && variables.known[index].value.is_none()
+            {
+                let mut value = std::mem::replace(
+                    &mut definition.value,
+                    Node::new(definition.place, Data::Unknown),
+                );
+                let before = problems.len();
+                variables.substitute(&mut value, false, sources, problems);
+                let name = name.clone();
+                variables.known[&name].value = (problems.len() == before).then_some(value);
+            }
         }
         for (name, (place, _)) in given {
             let help = did_you_mean(&name, "variables", variables.names());
@@ -89,6 +115,111 @@ impl Variables {
             problems.push(Problem::new(place, format!("there is no variable `{name}`")).help(help));
         }
         variables
+    }
+
+    /// Orders the variables so that each comes after those that its value refers to; says which
+    /// refer to each other in a cycle, and leaves those out.
+    fn order(
+        &self,
+        vars: &IndexMap<String, Definition>,
+        problems: &mut Vec<Problem>,
+    ) -> Vec<usize> {
+        let refers = |index: usize| {
+            let mut found = Vec::new();
+            // A value of `--set` is taken as it is.
+            if self.known[index].value.is_none() {
+                self.references(&vars[index].value, &mut found);
+            }
+            found.into_iter()
+        };
+        let mut states = vec![State::New; vars.len()];
+        let mut order = Vec::with_capacity(vars.len());
+        for start in 0..vars.len() {
+            let mut way = Vec::new();
+            if states[start] == State::New {
+                states[start] = State::Open;
+                way.push((start, refers(start)));
+            }
+            while let Some((index, rest)) = way.last_mut() {
+                let index = *index;
+                match rest.next().map(|next| (next, states[next])) {
+                    None => {
+                        if states[index] == State::Open {
+                            order.push(index);
+                            states[index] = State::Done;
+                        }
+                        way.pop();
+                    }
+                    Some((next, State::New)) => {
+                        states[next] = State::Open;
+                        way.push((next, refers(next)));
+                    }
+                    Some((next, State::Open)) => {
+                        let from = way.iter().position(|(one, _)| *one == next).unwrap_or_default();
+                        let cycle: Vec<usize> = way[from..].iter().map(|(one, _)| *one).collect();
+                        cycle.iter().for_each(|one| states[*one] = State::Cyclic);
+                        problems.push(self.cycle(&cycle));
+                    }
+                    Some((_, State::Done | State::Cyclic)) => {}
+                }
+            }
+        }
+        order
+    }
+
+    fn cycle(&self, cycle: &[usize]) -> Problem {
+        let names = cycle.iter().chain(cycle.first());
+        let names: Vec<String> = names
+            .filter_map(|index| Some(format!("`{}`", self.known.get_index(*index)?.0)))
+            .collect();
+        let message = format!("variables refer to each other in a cycle: {}", names.join(" -> "));
+        Problem::new(self.known[cycle[0]].place, message)
+            .help("give one of them a value of its own")
+    }
+
+    /// Collects the variables to which a value refers.
+    fn references(&self, node: &Node, found: &mut Vec<usize>) {
+        match &node.data {
+            Data::List(items) => items.iter().for_each(|item| self.references(item, found)),
+            Data::Map(entries) => {
+                entries.iter().for_each(|entry| self.references(&entry.value, found));
+            }
+            Data::Text(text) if text.contains("${") => {
+                for piece in pieces(text).unwrap_or_default() {
+                    if let Piece::Reference(name) = piece {
+                        found.extend(self.find(name).map(|(index, _)| index));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Finds the variable that a reference names, and the path within it that follows.
+    fn find<'n>(&self, name: &'n str) -> Option<(usize, &'n str)> {
+        if let Some(index) = self.known.get_index_of(name) {
+            return Some((index, ""));
+        }
+        let (first, rest) = name.split_once('.')?;
+        Some((self.known.get_index_of(first)?, rest))
+    }
+
+    /// Lets `${matrix.KEY}` stand for these values from now on; within a text, a list or map stands
+    /// as it does in the name of `combination`.
+    pub fn enter(&mut self, values: Vec<(String, Node)>, combination: &Combination) {
+        let texts = combination.cells.iter().map(|cell| cell.text.clone()).collect();
+        self.matrix = Some(Scope { values, texts });
+    }
+
+    fn matrix_text(&self, name: &str) -> Option<String> {
+        let (scope, key) = (self.matrix.as_ref()?, name.strip_prefix(MATRIX)?);
+        let index = scope.values.iter().position(|(known, _)| known == key)?;
+        scope.texts.get(index).cloned()
+    }
+
+    /// Lets `${matrix.KEY}` stand for nothing again.
+    pub fn leave(&mut self) {
+        self.matrix = None;
     }
 
     fn names(&self) -> impl Iterator<Item = &str> + Clone {
@@ -105,7 +236,8 @@ impl Variables {
 
     /// Warns of variables that nothing refers to.
     pub fn warn_of_unused(&self, problems: &mut Vec<Problem>) {
-        for (name, variable) in self.known.iter().filter(|(_, variable)| !variable.used) {
+        let unused = |variable: &Variable| variable.warns && !variable.used;
+        for (name, variable) in self.known.iter().filter(|(_, variable)| unused(variable)) {
             problems.push(
                 Problem::new(variable.place, format!("the variable `{name}` is never used"))
                     .help(format!("use it as `${{{name}}}`, or remove it"))
@@ -184,9 +316,15 @@ impl Variables {
                         node.data = Data::Unknown;
                         return;
                     };
-                    match scalar_text(&value) {
+                    match scalar_text(&value).or_else(|| self.matrix_text(name)) {
                         Some(scalar) => written.push_str(&scalar),
-                        None => problems.push(not_a_scalar(name, &value, place)),
+                        None => {
+                            if !matches!(value.data, Data::Unknown) {
+                                problems.push(not_a_scalar(name, &value, place));
+                            }
+                            node.data = Data::Unknown;
+                            return;
+                        }
                     }
                     node.origin.push(name.to_owned());
                 }
@@ -197,28 +335,59 @@ impl Variables {
 
     /// Gives a variable's value; none where that has a mistake, which has been reported then.
     fn look_up(&mut self, name: &str, place: Place, problems: &mut Vec<Problem>) -> Option<Node> {
-        if !self.known.contains_key(name) {
+        if let (Some(scope), Some(key)) = (&self.matrix, name.strip_prefix(MATRIX)) {
+            let values = &scope.values;
+            let found = values.iter().find(|(known, _)| known == key);
+            let Some((_, value)) = found else {
+                let message = format!("this combination of the matrix has no `{key}`");
+                let names = values.iter().map(|(key, _)| key.as_str());
+                problems
+                    .push(Problem::new(place, message).help(did_you_mean(key, "it has", names)));
+                return None;
+            };
+            let value = value.clone();
+            return self.spend(value.weight(), place, problems).then_some(value);
+        }
+        let Some((index, rest)) = self.find(name) else {
             problems.push(self.unknown(name, place));
-        }
-        let variable = self.known.get_mut(name)?;
+            return None;
+        };
+        let (root, variable) = self.known.get_index_mut(index)?;
         variable.used = true;
-        let value = variable.value.as_ref()?;
-        let had = self.spent <= EXPANSION;
-        self.spent = self.spent.saturating_add(weight(value));
-        if self.spent <= EXPANSION {
-            return Some(value.clone());
+        let mut value = variable.value.as_ref()?;
+        let mut rest = rest;
+        while !rest.is_empty() {
+            match value.longest_match(rest) {
+                Some((entry, after)) => (value, rest) = (&entry.value, after),
+                None => {
+                    problems.push(no_part(root, value, rest, place));
+                    return None;
+                }
+            }
         }
-        if had {
+        let value = value.clone();
+        self.spend(value.weight(), place, problems).then_some(value)
+    }
+
+    /// Says whether values may still be put in place of references. A scalar costs nothing, since it
+    /// is no larger than what it stands for.
+    fn spend(&mut self, weight: usize, place: Place, problems: &mut Vec<Problem>) -> bool {
+        let had = self.spent <= EXPANSION;
+        self.spent = self.spent.saturating_add(weight - 1);
+        if had && self.spent > EXPANSION {
             let message = format!("the variables stand for more than {EXPANSION} values in all");
             problems.push(
                 Problem::new(place, message).help("make them smaller, or use them less often"),
             );
         }
-        None
+        self.spent <= EXPANSION
     }
 
     fn unknown(&self, name: &str, place: Place) -> Problem {
         let problem = Problem::new(place, format!("there is no variable `{name}`"));
+        if name.starts_with(MATRIX) {
+            return problem.help("`matrix` is known only within a stage that has a `matrix`");
+        }
         if is_commands_own(name) {
             return problem.help(
                 "`inputs`, `outputs` and `with` are known only in `run` and `env` of a `command` stage",
@@ -245,14 +414,21 @@ fn not_a_scalar(name: &str, value: &Node, place: Place) -> Problem {
     Problem::new(place, message).help("refer to it as the whole value: `\"${name}\"` alone")
 }
 
-/// Counts values, and long texts as many.
-fn weight(node: &Node) -> usize {
-    1 + match &node.data {
-        Data::Text(text) => text.len() / 64,
-        Data::List(items) => items.iter().map(weight).sum(),
-        Data::Map(entries) => entries.iter().map(|entry| weight(&entry.value)).sum(),
-        _ => 0,
-    }
+/// Says that a part of a variable is not there.
+fn no_part(root: &str, value: &Node, rest: &str, place: Place) -> Problem {
+    let part = rest.split('.').next().unwrap_or(rest);
+    let message = format!("the variable `{root}` has no `{part}`: there is {}", value.describe());
+    let names = value.entries().iter().map(|entry| entry.key.as_str());
+    Problem::new(place, message).help(did_you_mean(part, "it has", names))
+}
+
+/// How far the order of a variable is known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    New,
+    Open,
+    Done,
+    Cyclic,
 }
 
 fn mark(node: &mut Node, name: &str) {
@@ -266,13 +442,13 @@ fn mark(node: &mut Node, name: &str) {
     }
 }
 
-fn scalar_text(node: &Node) -> Option<String> {
+/// Gives a scalar as it stands within a text.
+pub(super) fn scalar_text(node: &Node) -> Option<String> {
     match &node.data {
         Data::Bool(flag) => Some(flag.to_string()),
         Data::Number(number) => Some(number.to_string()),
         Data::Text(text) => Some(text.clone()),
-        Data::Unknown => Some(String::new()),
-        Data::Null | Data::List(_) | Data::Map(_) => None,
+        Data::Null | Data::Unknown | Data::List(_) | Data::Map(_) => None,
     }
 }
 
@@ -326,7 +502,9 @@ mod tests {
         let sources = Sources::new(file);
         let (root, _) = tree::parse(text, 0, 0).unwrap();
         let mut problems = Vec::new();
-        let vars = root.entry("vars").map(|entry| &entry.value);
+        let vars = root.entry("vars").map_or(&[][..], |entry| entry.value.entries());
+        let define = |Entry { key, place, value }| (key, Definition { place, value, warns: true });
+        let vars = vars.iter().cloned().map(define).collect();
         let mut variables = Variables::read(vars, Vec::new(), &sources, &mut problems);
         let mut node = root.entry("x").unwrap().value.clone();
         variables.substitute(&mut node, command, &sources, &mut problems);

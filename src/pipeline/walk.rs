@@ -16,6 +16,8 @@ pub(super) struct Walk<'a> {
     pub schemas: &'a Schemas,
     /// Whose params they are, such as "stage `train`".
     pub subject: String,
+    /// Whether what is absent may come from elsewhere.
+    pub partial: bool,
     pub problems: Vec<Problem>,
 }
 
@@ -196,6 +198,9 @@ impl Walk<'_> {
     }
 
     fn missing_field(&mut self, spot: &Spot<'_>, name: &str, schema: &Value) {
+        if self.partial {
+            return;
+        }
         let what = if spot.path.is_empty() { "param" } else { "field" };
         let message = format!("{} lacks the {what} `{name}`", self.owner(spot));
         let property = &schema["properties"][name];
@@ -226,6 +231,9 @@ impl Walk<'_> {
             return self.wrong_type(spot, &format!("a map with `{tag}`, {}", one_of(&words)), help);
         }
         let Some(entry) = spot.node.entry(tag) else {
+            if self.partial {
+                return;
+            }
             let message = format!("{} lacks `{tag}`", self.name(&spot.path));
             let help = format!("`{tag}` is {}", one_of(&words));
             return self.problems.push(Problem::new(spot.key, message).help(help));
@@ -262,8 +270,9 @@ impl Walk<'_> {
     fn alternatives(&mut self, spot: &Spot<'_>, schemas: &[&Value]) {
         let mut closest: Option<Vec<Problem>> = None;
         for schema in schemas.iter().filter(|schema| self.fits(spot.node, schema)) {
-            let mut walk =
-                Walk { schemas: self.schemas, subject: self.subject.clone(), problems: Vec::new() };
+            let subject = self.subject.clone();
+            let (schemas, partial) = (self.schemas, self.partial);
+            let mut walk = Walk { schemas, subject, partial, problems: Vec::new() };
             walk.value(spot, schema);
             if closest.as_ref().is_none_or(|problems| walk.problems.len() < problems.len()) {
                 closest = Some(walk.problems);

@@ -51,16 +51,23 @@ pub struct Gauge {
     /// The best trial's value.
     best: Option<f64>,
     why: String,
-    /// Whether it waits for another process.
-    waiting: bool,
+    /// What it waits for, where it does: another process, or its next attempt.
+    waiting: Option<String>,
 }
 
 impl Gauge {
     /// Takes in an event of the stage; tells whether it should be shown at once.
     pub fn event(&mut self, event: &Event) -> bool {
-        self.waiting = matches!(event, Event::StageWaiting { .. });
+        self.waiting = match event {
+            Event::StageWaiting { .. } => Some(lines::WAITING.to_owned()),
+            Event::StageRetrying { trial: None, attempt, attempts, .. } => {
+                Some(format!("waiting for attempt {} of {attempts}", attempt + 1))
+            }
+            _ => None,
+        };
         match event {
             Event::StageWaiting { .. } => true,
+            Event::StageRetrying { trial, .. } => trial.is_none(),
             // Begun anew where it had waited.
             Event::StageStarted { reasons, .. } => {
                 *self = Gauge { running: std::mem::take(&mut self.running), ..Gauge::default() };
@@ -95,8 +102,8 @@ impl Gauge {
 
     /// Says how far the stage is; until it counts something, why it runs.
     pub fn message(&self) -> String {
-        if self.waiting {
-            return lines::WAITING.to_owned();
+        if let Some(waiting) = &self.waiting {
+            return waiting.clone();
         }
         if self.unit.is_empty() {
             return self.why.clone();
@@ -193,6 +200,10 @@ impl Reporter for Bars {
             | Event::StageProgress { stage, .. }
             | Event::TrialStarted { stage, .. }
             | Event::TrialFinished { stage, .. } => self.update(stage, event),
+            Event::StageRetrying { stage, .. } => {
+                self.above(&lines::retrying(event));
+                self.update(stage, event);
+            }
             Event::StageFinished { stage, .. } => {
                 self.finish(stage);
                 self.above(&lines::stage_finished(event, self.summary.base()));

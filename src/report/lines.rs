@@ -17,6 +17,22 @@ pub fn run_started(pipeline: &str, stages: usize, jobs: usize) -> String {
 /// What a stage does while another process runs the same action.
 pub const WAITING: &str = "waiting for another run that does the same";
 
+/// Says that a failed attempt is followed by another: `attempt 1 of 3 failed: …; the next begins in
+/// 10.0 s`, with the end of its log.
+pub fn retrying(event: &Event) -> Vec<String> {
+    let Event::StageRetrying { stage, trial, attempt, attempts, failure, seconds } = event else {
+        return Vec::new();
+    };
+    let trial = trial.map(|trial| format!(" trial {trial}")).unwrap_or_default();
+    let next = text::duration(*seconds);
+    let message = &failure.message;
+    let head = format!(
+        "{stage}:{trial} attempt {attempt} of {attempts} failed: {message}; the next begins in {next}"
+    );
+    let tail = failure.log_tail.iter().rev().take(3).rev().map(|line| format!("    {line}"));
+    [head].into_iter().chain(tail).collect()
+}
+
 /// Says how far a stage is: `3 of 12 epochs, validation_loss 0.015`.
 pub fn progress(unit: &str, done: u64, total: u64, metrics: &BTreeMap<String, f64>) -> String {
     let mut line = match total {

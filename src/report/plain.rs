@@ -82,6 +82,7 @@ impl Lines {
                 self.opening.take().into_iter().chain([format!("{stage}: started{why}")]).collect()
             }
             Event::StageWaiting { stage } => vec![format!("{stage}: {}", lines::WAITING)],
+            Event::StageRetrying { .. } => lines::retrying(event),
             // A trial has a line of its own.
             Event::StageProgress { unit: "trials", .. } => Vec::new(),
             Event::StageProgress { stage, unit, done, total, metrics } => {

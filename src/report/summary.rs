@@ -100,6 +100,7 @@ impl Summary {
             Event::RunFinished { .. } => return self.close(event),
             Event::StageStarted { .. }
             | Event::StageWaiting { .. }
+            | Event::StageRetrying { .. }
             | Event::StageProgress { .. }
             | Event::Warning { .. }
             | Event::TrialStarted { .. } => {}

@@ -4,7 +4,7 @@
 //! nothing, and knows nothing of process groups, logs or the store.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -18,7 +18,7 @@ mod check;
 mod files;
 mod template;
 
-use template::{Slot, SlotKind};
+use template::{Piece, Slot, SlotKind};
 
 /// The version of the kind's results. 1: the first.
 pub const VERSION: u32 = 1;
@@ -60,6 +60,10 @@ pub enum Program {
     Arguments(#[schemars(length(min = 1))] Vec<String>),
 }
 
+/// The most bytes of variables that name outputs: the system starts no program with more than 2 MB
+/// of arguments and variables. Thousands of outputs are found in the folder that all lie in.
+const ROOM: usize = 512 * 1024;
+
 /// A process to start, described in full.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Launch {
@@ -82,8 +86,8 @@ pub struct Launch {
 pub struct Paths<'a> {
     /// The root, to which `dir:` is relative.
     pub root: &'a Path,
-    /// The file of each input by its full name.
-    pub inputs: &'a BTreeMap<String, PathBuf>,
+    /// The file or folder of each input by its full name; of a list, its files.
+    pub inputs: &'a BTreeMap<String, Vec<PathBuf>>,
     /// The fresh folder for the outputs.
     pub outputs: &'a Path,
     /// The file for intermediate metrics (`RUNNER_METRICS`).
@@ -138,15 +142,20 @@ impl Params {
     ///
     /// A failure where a placeholder names what there is not, which a checked pipeline rules out.
     pub fn describe(&self, paths: &Paths<'_>) -> Result<Launch, Failure> {
-        let value = |slot: &Slot<'_>| self.value(slot, paths);
+        let values = |slot: &Slot<'_>| self.values(slot, paths);
         let (program, arguments) = match &self.run {
             Program::Shell(line) => {
-                ("sh".into(), vec!["-c".into(), template::fill_shell(line, value)?])
+                ("sh".into(), vec!["-c".into(), template::fill_shell(line, values)?])
             }
             Program::Arguments(texts) => {
-                let mut texts = texts.iter().map(|text| template::fill(text, value));
-                let program = texts.next().unwrap_or_else(|| Err(Failure::new("`run` is empty")));
-                (program?, texts.collect::<Result<_, Failure>>()?)
+                let mut arguments = Vec::with_capacity(texts.len());
+                for text in texts {
+                    arguments.extend(self.arguments(text, paths)?);
+                }
+                if arguments.is_empty() {
+                    return Err(Failure::new("`run` is empty"));
+                }
+                (arguments.remove(0), arguments)
             }
         };
         Ok(Launch {
@@ -163,15 +172,21 @@ impl Params {
     fn variables(&self, paths: &Paths<'_>) -> Result<BTreeMap<String, OsString>, Failure> {
         let mut variables = BTreeMap::new();
         for (name, value) in self.env.iter().filter_map(|entry| entry.split_once('=')) {
-            let value = template::fill(value, |slot| self.value(slot, paths))?;
+            let value = template::fill(value, |slot| Ok(lines(&self.values(slot, paths)?)))?;
             variables.insert(name.to_owned(), value);
         }
-        for (name, path) in paths.inputs {
-            variables.insert(variable("RUNNER_INPUT_", name), path.into());
+        for (name, files) in paths.inputs {
+            let files: Vec<OsString> = files.iter().map(OsString::from).collect();
+            variables.insert(variable("RUNNER_INPUT_", name), lines(&files));
         }
-        for (name, file) in &self.outputs {
-            variables.insert(variable("RUNNER_OUTPUT_", name), paths.outputs.join(file).into());
+        let output = |(name, file): (&String, &String)| -> (String, OsString) {
+            (variable("RUNNER_OUTPUT_", name), paths.outputs.join(file).into())
+        };
+        let outputs: Vec<_> = self.outputs.iter().map(output).collect();
+        if outputs.iter().map(|(name, path)| name.len() + path.len()).sum::<usize>() <= ROOM {
+            variables.extend(outputs);
         }
+        variables.insert("RUNNER_OUTPUTS".to_owned(), paths.outputs.into());
         for (name, value) in &self.with {
             variables.insert(variable("RUNNER_PARAM_", name), bare(value).into());
         }
@@ -179,14 +194,28 @@ impl Params {
         Ok(variables)
     }
 
-    /// Gives what a placeholder stands for.
-    fn value(&self, slot: &Slot<'_>, paths: &Paths<'_>) -> Result<OsString, Failure> {
-        let value = match slot.kind {
-            SlotKind::Input => paths.inputs.get(slot.name).map(OsString::from),
-            SlotKind::Output => {
-                self.outputs.get(slot.name).map(|file| paths.outputs.join(file).into())
+    /// Gives the arguments that a text stands for: one, or several where it is a list.
+    fn arguments(&self, text: &str, paths: &Paths<'_>) -> Result<Vec<OsString>, Failure> {
+        match template::pieces(text)[..] {
+            [Piece::Slot(slot)] => self.values(&slot, paths),
+            _ => {
+                let fill = |slot: &Slot<'_>| Ok(lines(&self.values(slot, paths)?));
+                Ok(vec![template::fill(text, fill)?])
             }
-            SlotKind::With => self.with(slot.name).map(|value| bare(value).into()),
+        }
+    }
+
+    /// Gives what a placeholder stands for; several values only for a list of files.
+    fn values(&self, slot: &Slot<'_>, paths: &Paths<'_>) -> Result<Vec<OsString>, Failure> {
+        let value = match slot.kind {
+            SlotKind::Input => {
+                let files = paths.inputs.get(slot.name);
+                files.map(|files| files.iter().map(OsString::from).collect())
+            }
+            SlotKind::Output => {
+                self.outputs.get(slot.name).map(|file| vec![paths.outputs.join(file).into()])
+            }
+            SlotKind::With => self.with(slot.name).map(|value| vec![bare(value).into()]),
         };
         value.ok_or_else(|| Failure::new(format!("`{}` names nothing that is given", slot.text)))
     }
@@ -225,6 +254,11 @@ impl Params {
             None => line.to_owned(),
         }
     }
+}
+
+/// Joins values by line feeds.
+fn lines(values: &[OsString]) -> OsString {
+    values.join(OsStr::new("\n"))
 }
 
 /// Gives a value as a program wants it: a string bare, all else as JSON.

@@ -110,7 +110,7 @@ impl Store {
     }
 
     /// Says whether all of these are recorded.
-    pub(super) fn is_recorded(&self, pipeline: &str, artifacts: &[Artifact]) -> bool {
+    pub fn is_recorded(&self, pipeline: &str, artifacts: &[Artifact]) -> bool {
         self.with_places(pipeline, |places| {
             artifacts.iter().all(|one| places.record.get(&one.path) == Some(&one.digest))
         })
@@ -200,6 +200,7 @@ impl Store {
         }
         written.map_err(StoreError::io("copy from the store to", path))?;
         self.stats().record_placed(path, digest);
+        self.wrote();
         Ok(())
     }
 

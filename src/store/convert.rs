@@ -45,7 +45,12 @@ impl Store {
     }
 
     fn conversion_path(&self, digest: Digest, conversion: Conversion) -> PathBuf {
-        let key = format!("{digest} as {} v{}", conversion.name(), conversion.version());
-        self.sharded("conversions", Digest::of(key.as_bytes()))
+        self.sharded("conversions", key(digest, conversion))
     }
+}
+
+/// Gives the name of the record of what the content `digest` is in another format.
+pub(super) fn key(digest: Digest, conversion: Conversion) -> Digest {
+    let key = format!("{digest} as {} v{}", conversion.name(), conversion.version());
+    Digest::of(key.as_bytes())
 }

@@ -46,12 +46,17 @@ pub fn read_sealed_file<T: DeserializeOwned>(path: &Path) -> Option<(T, fs::Meta
     let metadata = file.metadata().ok()?;
     let mut text = Vec::with_capacity(usize::try_from(metadata.len()).ok()? + 1);
     file.read_to_end(&mut text).ok()?;
+    Some((unseal(&text)?, metadata))
+}
+
+/// Gives the value in the bytes that [`write_sealed`] wrote; `None` where they are damaged.
+pub fn unseal<T: DeserializeOwned>(text: &[u8]) -> Option<T> {
     let split = text.iter().position(|byte| *byte == b'\n')?;
     let (seal, body) = (&text[..split], &text[split + 1..]);
     if seal != Digest::of(body).to_string().as_bytes() {
         return None;
     }
-    Some((serde_json::from_slice(body).ok()?, metadata))
+    serde_json::from_slice(body).ok()
 }
 
 /// Writes a value as JSON under a line with the digest of that JSON, aside in the same folder first.
@@ -73,12 +78,17 @@ pub fn write_sealed_through(
     path: &Path,
     value: &impl Serialize,
 ) -> Result<(), StoreError> {
+    write_through(folder, path, &seal(value))
+}
+
+/// Gives a value as JSON under a line with the digest of that JSON.
+fn seal(value: &impl Serialize) -> Vec<u8> {
     // Entries, roots and caches are plain data with string keys, which JSON can always hold.
     let body = serde_json::to_vec(value).expect("a record serializes to JSON");
     let mut bytes = Digest::of(&body).to_string().into_bytes();
     bytes.push(b'\n');
     bytes.extend(body);
-    write_through(folder, path, &bytes)
+    bytes
 }
 
 /// Writes a file aside in `folder`, which is on the same file system, and renames it into place.
@@ -91,6 +101,38 @@ pub fn write_through(folder: &Path, path: &Path, bytes: &[u8]) -> Result<(), Sto
     let mut file = temporary_in(folder)?;
     file.write_all(bytes).map_err(StoreError::io("write", path))?;
     persist(file, path)
+}
+
+/// Does what [`write_sealed_through`] does, and comes back when it would survive a loss of power.
+///
+/// # Errors
+///
+/// [`StoreError::Io`] where it cannot be written or synced.
+pub fn write_sealed_durably(
+    folder: &Path,
+    path: &Path,
+    value: &impl Serialize,
+) -> Result<(), StoreError> {
+    write_durably(folder, path, &seal(value))
+}
+
+/// Writes a file aside in `folder`, syncs it, renames it into place, and syncs where it lies: in
+/// that order, since a name must not come to the disk before the bytes that it names.
+///
+/// # Errors
+///
+/// [`StoreError::Io`] where it cannot be written or synced.
+pub fn write_durably(folder: &Path, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    create_parent(path)?;
+    let mut file = temporary_in(folder)?;
+    file.write_all(bytes)
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(StoreError::io("write", path))?;
+    persist(file, path)?;
+    let parent = parent(path);
+    File::open(parent)
+        .and_then(|parent| parent.sync_all())
+        .map_err(StoreError::io("sync the folder", parent))
 }
 
 /// Makes a temporary file in a folder, and the folder where it is absent.
@@ -220,4 +262,26 @@ pub fn list(folder: &Path) -> Vec<PathBuf> {
         .collect();
     paths.sort();
     paths
+}
+
+/// Lists a folder, temporary files too; an absent one is empty.
+pub fn list_all(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    entries.flatten().map(|entry| entry.path()).collect()
+}
+
+/// Gives the bytes of a file, or of all files in a folder, without following links.
+pub fn size(path: &Path) -> u64 {
+    let Ok(metadata) = fs::symlink_metadata(path) else { return 0 };
+    if !metadata.is_dir() {
+        return metadata.len();
+    }
+    let Ok(entries) = fs::read_dir(path) else { return 0 };
+    entries.flatten().map(|entry| size(&entry.path())).sum()
+}
+
+/// Says whether the file system of a file has no room left for a page.
+pub fn is_full(path: &Path) -> bool {
+    const PAGE: u64 = 4096;
+    rustix::fs::statvfs(path).is_ok_and(|all| all.f_bavail.saturating_mul(all.f_frsize) < PAGE)
 }

@@ -55,13 +55,28 @@ pub fn exclusive(path: &Path) -> Result<Lock, StoreError> {
     Ok(Lock { file, remove: None })
 }
 
+/// Takes a lock that keeps all others out; `None` while anybody holds it.
+///
+/// # Errors
+///
+/// [`StoreError::Io`] where the lock's file cannot be opened.
+pub fn try_exclusive(path: &Path) -> Result<Option<Lock>, StoreError> {
+    let file = open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Lock { file, remove: None })),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(StoreError::io("lock", path)(error)),
+    }
+}
+
 /// Waits for a lock that keeps only exclusive ones out.
 ///
 /// # Errors
 ///
 /// [`StoreError::Io`] where the lock's file cannot be opened.
 pub fn shared(path: &Path) -> Result<Lock, StoreError> {
-    let file = open(path)?;
+    // Whoever may not write to the store may still hold others off.
+    let file = open(path).or_else(|error| File::open(path).map_err(|_| error))?;
     file.lock_shared().map_err(StoreError::io("lock", path))?;
     Ok(Lock { file, remove: None })
 }

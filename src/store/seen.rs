@@ -3,7 +3,8 @@
 //! A stage whose fingerprint is the one that was seen needs no entry read where `stat` says that
 //! the entry's file, the blobs of its outputs and its artifacts are all as they were. Where any of
 //! it is otherwise, or the file is absent or damaged, the stage is checked in full: what was seen
-//! decides nothing by itself.
+//! decides nothing by itself. After a loss of power an entry may be of the size and time that was seen
+//! and yet hold nothing: what another boot of the machine saw is not believed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -37,7 +38,7 @@ impl Store {
     /// Reads what the last run of a pipeline saw; nothing where that is not known.
     pub fn seen(&self, pipeline: &str) -> SeenStages {
         let bytes = packed::read(&self.path("seen").join(pipeline), TITLE);
-        bytes.and_then(|bytes| unpack(&bytes, &boot()?)).unwrap_or_default()
+        bytes.and_then(|bytes| unpack(&bytes, &self.boot)).unwrap_or_default()
     }
 
     /// Writes what a run of a pipeline saw.
@@ -46,9 +47,12 @@ impl Store {
     ///
     /// [`StoreError::Io`] where it cannot be written; it is a cache, so nothing is lost.
     pub fn put_seen(&self, pipeline: &str, seen: &SeenStages) -> Result<(), StoreError> {
-        let Some(boot) = boot() else { return Ok(()) };
+        // Where no boot can be told from another, nothing is believed of an earlier one.
+        if self.boot.is_empty() {
+            return Ok(());
+        }
         let path = self.path("seen").join(pipeline);
-        packed::write(&self.temporaries(), &path, TITLE, &pack(seen, &boot))
+        packed::write(&self.temporaries(), &path, TITLE, &pack(seen, &self.boot))
     }
 
     /// Makes the record of an entry that this process has read or written; `None` where it does
@@ -78,19 +82,13 @@ impl Store {
         self.stats().lookup(path).ok().flatten()
     }
 
-    /// Says whether these artifacts lie where they should, by `stat` alone, and are recorded.
-    pub fn are_placed(&self, pipeline: &str, folder: &Path, artifacts: &[Artifact]) -> bool {
+    /// Says whether these artifacts lie where they should, by `stat` alone.
+    pub fn lie_in_place(&self, folder: &Path, artifacts: &[Artifact]) -> bool {
         let is_there = |artifact: &Artifact| {
             self.known_digest(&folder.join(&artifact.path)) == Some(artifact.digest)
         };
-        artifacts.iter().all(is_there) && self.is_recorded(pipeline, artifacts)
+        artifacts.iter().all(is_there)
     }
-}
-
-/// Names this boot of the machine. After a loss of power an entry's file may be of the size and time
-/// that was seen and yet hold nothing: what another boot saw is not believed.
-fn boot() -> Option<String> {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()
 }
 
 fn pack(seen: &SeenStages, boot: &str) -> Vec<u8> {

@@ -91,6 +91,18 @@ impl StatCache {
         StatCache { records: unpack(&bytes).unwrap_or_default(), changed: false }
     }
 
+    /// Says whether it is otherwise than it was saved.
+    pub fn is_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// Forgets all other paths than those that are to be kept; it counts as changed, that it may be
+    /// saved as what is believed from now on.
+    pub fn keep(&mut self, is_kept: impl Fn(&Path) -> bool) {
+        self.records.retain(|path, _| is_kept(path));
+        self.changed = true;
+    }
+
     /// Writes the cache where it changed, aside in `folder` first.
     ///
     /// # Errors

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
@@ -9,19 +10,19 @@ use crate::conversion::Conversion;
 use crate::data::Format;
 use crate::stage::StageKind;
 
-fn store(folder: &tempfile::TempDir) -> Store {
-    let store = Store::open(&folder.path().join(".runner"));
+pub(super) fn store(folder: &tempfile::TempDir) -> Store {
+    let store = Store::open(&folder.path().join(".runner")).unwrap();
     store.create().unwrap();
     store
 }
 
-fn put(store: &Store, bytes: &[u8]) -> Blob {
+pub(super) fn put(store: &Store, bytes: &[u8]) -> Blob {
     let file = store.path("incoming");
     fs::write(&file, bytes).unwrap();
     store.put_blob(&file).unwrap()
 }
 
-fn entry(store: &Store, name: &str, bytes: &[u8]) -> Entry {
+pub(super) fn entry(store: &Store, name: &str, bytes: &[u8]) -> Entry {
     let manifest = Manifest {
         kind: StageKind::Generate,
         version: 1,
@@ -45,7 +46,7 @@ fn entry(store: &Store, name: &str, bytes: &[u8]) -> Entry {
 }
 
 /// Writes into a read-only blob, as a failing disk would.
-fn damage(path: &Path, change: impl Fn(&mut Vec<u8>)) {
+pub(super) fn damage(path: &Path, change: impl Fn(&mut Vec<u8>)) {
     let mut bytes = fs::read(path).unwrap();
     change(&mut bytes);
     fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
@@ -104,7 +105,7 @@ fn dropped_outputs_keep_their_digest_and_bytes_that_others_have() {
     let kept = entry(&store, "kept", b"same");
     let root = entry(&store, "root", b"root");
     let roots = BTreeMap::from([("stage".to_owned(), root.manifest.fingerprint())]);
-    store.put_roots("pipeline", &roots).unwrap();
+    store.put_roots("pipeline", &roots, |_| true).unwrap();
     let all = [&shared, &alone, &root].map(|entry| entry.manifest.fingerprint());
     store.drop_outputs(&all).unwrap();
     assert_eq!(store.troubles(&kept), []);
@@ -130,7 +131,7 @@ fn roots_of_runs_at_the_same_time_are_all_kept() {
         for name in &names {
             scope.spawn(|| {
                 let roots = BTreeMap::from([(name.clone(), fingerprint(name))]);
-                store.put_roots("pipeline", &roots).unwrap();
+                store.put_roots("pipeline", &roots, |_| true).unwrap();
             });
         }
     });
@@ -221,10 +222,10 @@ fn the_stat_cache_survives_and_a_damaged_one_is_empty() {
     let first = store(&folder);
     let blob = put(&first, b"rows");
     first.save_stats().unwrap();
-    let again = Store::open(&folder.path().join(".runner"));
+    let again = Store::open(&folder.path().join(".runner")).unwrap();
     assert_eq!(again.stats().lookup(&again.blob_path(blob.digest)).unwrap(), Some(blob.digest));
     fs::write(first.path("stat-cache"), b"nonsense").unwrap();
-    let empty = Store::open(&folder.path().join(".runner"));
+    let empty = Store::open(&folder.path().join(".runner")).unwrap();
     assert_eq!(empty.stats().lookup(&empty.blob_path(blob.digest)).unwrap(), None);
     assert!(empty.has_blob(blob.digest));
 }

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub mod machine;
+
 /// A folder of its own that is the root of a pipeline's paths; deleted when dropped.
 pub struct Project {
     folder: TempDir,
@@ -35,6 +37,11 @@ impl Project {
     /// Makes an empty one.
     pub fn new() -> Project {
         Project { folder: TempDir::new().expect("a temporary folder can be made") }
+    }
+
+    /// Makes an empty one in a folder.
+    pub fn within(folder: &Path) -> Project {
+        Project { folder: TempDir::new_in(folder).expect("a temporary folder can be made") }
     }
 
     /// Writes a file, and the folders that it needs.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::executor::secrets::Secrets;
 use crate::stage::{Failure, Progress, Stop};
 
 /// The most that one look at the file reads, so that a flood of lines does not hold up the loop.
@@ -46,6 +47,7 @@ pub struct Tail {
     lines: u64,
     step: u64,
     warnings: usize,
+    secrets: Secrets,
 }
 
 impl Tail {
@@ -54,10 +56,17 @@ impl Tail {
     /// # Errors
     ///
     /// Those of creating it.
-    pub fn create(path: &Path) -> io::Result<Tail> {
+    pub fn create(path: &Path, secrets: &Secrets) -> io::Result<Tail> {
         File::create(path)?;
-        let path = path.to_owned();
-        Ok(Tail { path, offset: 0, pending: Vec::new(), lines: 0, step: 0, warnings: 0 })
+        Ok(Tail {
+            path: path.to_owned(),
+            offset: 0,
+            pending: Vec::new(),
+            lines: 0,
+            step: 0,
+            warnings: 0,
+            secrets: secrets.clone(),
+        })
     }
 
     /// Reports the lines that were finished since the last look, at most about a mebibyte of them.
@@ -109,6 +118,12 @@ impl Tail {
     }
 
     fn line(&mut self, line: &[u8], progress: &dyn Progress) -> ControlFlow<Stop> {
+        if let Some(name) = self.secrets.found_in(line).map(str::to_owned) {
+            self.lines += 1;
+            let place = format!("line {} of the metrics", self.lines);
+            self.warn(progress, format!("{place} holds the secret `{name}`, and was left out"));
+            return ControlFlow::Continue(());
+        }
         let line = String::from_utf8_lossy(line);
         if line.trim().is_empty() {
             return ControlFlow::Continue(());
@@ -246,7 +261,7 @@ mod tests {
     fn lines_are_reported_once_whole_and_odd_ones_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("steps");
-        let mut tail = Tail::create(&path).unwrap();
+        let mut tail = Tail::create(&path, &Secrets::default()).unwrap();
         let ear = Ear::new(0);
         let write = |text: &str| {
             let mut file = File::options().append(true).open(&path).unwrap();
@@ -279,7 +294,7 @@ mod tests {
     fn nothing_is_reported_after_a_stop() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("steps");
-        let mut tail = Tail::create(&path).unwrap();
+        let mut tail = Tail::create(&path, &Secrets::default()).unwrap();
         fs::write(&path, "{\"loss\": 3}\n{\"loss\": 2}\n{\"loss\": 1}\n").unwrap();
         let ear = Ear::new(2);
         assert_eq!(tail.finish(&ear), ControlFlow::Break(Stop::Pruned));

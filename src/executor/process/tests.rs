@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use tempfile::TempDir;
 
 use super::*;
+use crate::executor::limits::Limits;
 
 /// Hears what a program says; stops it at a step, cancels it at another.
 struct Ear {
@@ -39,6 +40,7 @@ impl Progress for Ear {
 struct Scene {
     folder: TempDir,
     ear: Ear,
+    limits: Limits,
 }
 
 impl Scene {
@@ -46,17 +48,17 @@ impl Scene {
         let (cancel, _) = watch::channel(Cancel::None);
         let heard = Mutex::default();
         let ear = Ear { heard, stop_at: 0, cancel, cancel_at: 0, level: Cancel::Stop };
-        Scene { folder: tempfile::tempdir().unwrap(), ear }
+        Scene { folder: tempfile::tempdir().unwrap(), ear, limits: Limits::default() }
     }
 
     fn stopped_at(step: u64) -> Scene {
-        let Scene { folder, ear } = Scene::new();
-        Scene { folder, ear: Ear { stop_at: step, ..ear } }
+        let Scene { ear, .. } = Scene::new();
+        Scene { ear: Ear { stop_at: step, ..ear }, ..Scene::new() }
     }
 
     fn cancelled_at(step: u64, level: Cancel) -> Scene {
-        let Scene { folder, ear } = Scene::new();
-        Scene { folder, ear: Ear { cancel_at: step, level, ..ear } }
+        let Scene { ear, .. } = Scene::new();
+        Scene { ear: Ear { cancel_at: step, level, ..ear }, ..Scene::new() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -77,7 +79,10 @@ impl Scene {
     fn run(&self, launch: &Launch) -> Result<(), Stop> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let log = self.path("logs/log");
-        runtime.block_on(run(launch, &log, &self.ear, self.ear.cancel.subscribe()))
+        let secrets = Secrets::default();
+        let clock = self.limits.start();
+        let terms = Terms { log: &log, clock, hidden: &[], secrets: &secrets };
+        runtime.block_on(run(launch, &terms, &self.ear, self.ear.cancel.subscribe()))
     }
 
     fn shell(&self, line: &str) -> Result<(), Stop> {
@@ -177,7 +182,10 @@ fn a_future_that_is_dropped_kills_its_program() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let log = scene.path("log");
-        let running = run(&launch, &log, &scene.ear, scene.ear.cancel.subscribe());
+        let secrets = Secrets::default();
+        let clock = Clock::default();
+        let terms = Terms { log: &log, clock, hidden: &[], secrets: &secrets };
+        let running = run(&launch, &terms, &scene.ear, scene.ear.cancel.subscribe());
         let written = async {
             while fs::read_to_string(scene.path("self")).map_or(0, |id| id.len()) == 0 {
                 time::sleep(POLL).await;
@@ -236,4 +244,43 @@ fn each_missing_output_is_named() {
     );
     let found = collect(scene.folder.path(), &outputs[..1]).unwrap();
     assert_eq!(found, BTreeMap::from([("a".to_owned(), scene.path("a.csv"))]));
+}
+
+#[test]
+fn a_program_that_runs_too_long_is_ended_with_all_that_it_started() {
+    let timeout = Some(std::time::Duration::from_secs(1));
+    let scene = Scene { limits: Limits { timeout, deadline: None }, ..Scene::new() };
+    let line = "trap 'echo asked' TERM; sleep 60 & echo $! > child; echo begun
+        while :; do sleep 0.02; done";
+    let failure = failed(scene.shell(line));
+    assert_eq!(failure.message, "it ran longer than its timeout of 1s");
+    assert!(!failure.deterministic);
+    assert!(failure.log_tail.contains(&"asked".to_owned()), "it was asked before it was killed");
+    assert!(scene.dead("child"));
+}
+
+#[test]
+fn what_a_program_says_is_masked_and_what_is_not_its_own_hidden() {
+    let scene = Scene::new();
+    let mut secrets = Secrets::default();
+    secrets.add("TOKEN", b"hunter2-hunter2");
+    let log = scene.path("logs/log");
+    let hidden = ["RUNNER_TEST_OTHER".to_owned()];
+    let mut launch = scene.launch(
+        "sh",
+        &[
+            "-c",
+            "printf 'a hunter2-'; sleep 0.1; echo 'hunter2 b' >&2; echo \"[$RUNNER_TEST_OTHER]\"
+            echo '{\"hunter2-hunter2\": 1}' >> $RUNNER_METRICS; exit 3",
+        ],
+    );
+    launch.env.insert("TOKEN".to_owned(), "hunter2-hunter2".into());
+    let terms = Terms { log: &log, clock: Clock::default(), hidden: &hidden, secrets: &secrets };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let result = runtime.block_on(run(&launch, &terms, &scene.ear, scene.ear.cancel.subscribe()));
+    let failure = failed(result);
+    assert_eq!(scene.log(), "a *** b\n[]\n");
+    assert_eq!(failure.log_tail, ["a *** b", "[]"]);
+    let heard = scene.ear.heard.lock().unwrap();
+    assert_eq!(*heard, ["line 1 of the metrics holds the secret `TOKEN`, and was left out"]);
 }

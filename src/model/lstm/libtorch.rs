@@ -32,7 +32,7 @@ impl LstmOps for LibTorch {
         w_recurrent: TchTensor,
         bias: TchTensor,
     ) -> TchTensor {
-        Lstm::infer([x, w_input, w_recurrent, bias])
+        <Lstm as Fused<LibTorch>>::infer([x, w_input, w_recurrent, bias])
     }
 }
 

@@ -8,7 +8,8 @@ use crate::stage::{Params, StageKind};
 fn said(kind: StageKind, params: &str) -> Vec<String> {
     let (node, _) = tree::parse(params, 0, 0).unwrap();
     let schemas = schemas();
-    let mut walk = Walk { schemas, subject: "stage `s`".to_owned(), problems: Vec::new() };
+    let mut walk =
+        Walk { schemas, subject: "stage `s`".to_owned(), partial: false, problems: Vec::new() };
     walk.params(&node, Place::new(0, 0, 0), schemas.of(kind));
     if walk.problems.is_empty() {
         Params::from_value(kind, node.to_value()).expect("what the walk accepts fits the type");

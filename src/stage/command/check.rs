@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::path::{Component, Path};
 
 use super::template::{Piece, Slot, SlotKind, pieces};
-use super::{Mention, Params, variable};
+use super::{Mention, Params, Program, variable};
 use crate::stage::ParamIssue;
 use crate::suggest::did_you_mean;
 
@@ -39,6 +39,27 @@ impl Params {
             (!found).then(|| unknown(path, &slot, names))
         };
         self.slots().filter_map(mention).collect()
+    }
+
+    /// Finds the arguments in which a list of paths stands beside other text; `lists` are the inputs
+    /// that are lists. A shell's line has room for several words, and an argument has not.
+    pub fn check_lists(&self, lists: &[&str]) -> Vec<Mention> {
+        let Program::Arguments(texts) = &self.run else { return Vec::new() };
+        let within = texts.iter().filter(|text| pieces(text).len() > 1);
+        let slots = within.flat_map(|text| pieces(text));
+        let mention = |piece: Piece<'_>| match piece {
+            Piece::Slot(slot) if slot.kind == SlotKind::Input && lists.contains(&slot.name) => {
+                let message = format!(
+                    "`{}` stands for several paths, which need arguments of their own",
+                    slot.text
+                );
+                let issue =
+                    ParamIssue::new("run", message, format!("write `\"{}\"` alone", slot.text));
+                Some(Mention { word: slot.text.to_owned(), issue })
+            }
+            _ => None,
+        };
+        slots.filter_map(mention).collect()
     }
 
     /// Finds inputs that would share an environment variable.

@@ -31,7 +31,7 @@ pub fn undeclared(params: &Params, root: &Path, declared: &[PathBuf]) -> Vec<Men
         let path = folder.join(&word);
         let known = |path: &PathBuf| path.is_file() && path.starts_with(&root);
         if let Some(file) = path.canonicalize().ok().filter(known)
-            && !declared.contains(&file)
+            && !file.ancestors().any(|above| declared.contains(above))
         {
             named.entry(file).or_insert(word);
         }

@@ -84,14 +84,15 @@ pub fn fill<E>(
 }
 
 /// Puts values in the places of a shell line's placeholders, each quoted as its place needs it:
-/// bare, between double quotes, or between single ones, so that the shell reads it as it is.
+/// bare, between double quotes, or between single ones, so that the shell reads it as it is. Several
+/// values become as many words, between quotes too.
 ///
 /// # Errors
 ///
-/// The first error of `value`.
+/// The first error of `values`.
 pub fn fill_shell<E>(
     line: &str,
-    value: impl Fn(&Slot<'_>) -> Result<OsString, E>,
+    values: impl Fn(&Slot<'_>) -> Result<Vec<OsString>, E>,
 ) -> Result<OsString, E> {
     let mut filled = OsString::new();
     let mut shell = Shell::default();
@@ -102,7 +103,17 @@ pub fn fill_shell<E>(
                 filled.push(text);
             }
             Piece::Slot(slot) => {
-                filled.push(quote(&value(&slot)?, shell.quotes()));
+                let between = match shell.quotes() {
+                    Quotes::Bare => " ",
+                    Quotes::Single => "' '",
+                    Quotes::Double => "\" \"",
+                };
+                for (index, value) in values(&slot)?.iter().enumerate() {
+                    if index > 0 {
+                        filled.push(between);
+                    }
+                    filled.push(quote(value, shell.quotes()));
+                }
                 shell.previous = 'x';
             }
         }
@@ -224,7 +235,7 @@ mod tests {
             \"$(printf '%s' \"${with.v}\"; printf '%s' ${with.v})\" \"(\" ${with.v}";
         for value in ["", "plain/path.csv", "a b", "it's", "\"", "two\nlines", "$HOME `x` \\ ;*~#"]
         {
-            let filled = fill_shell(line, |_| Ok::<_, Infallible>(value.into()));
+            let filled = fill_shell(line, |_| Ok::<_, Infallible>(vec![value.into()]));
             let output = Command::new("sh").arg("-c").arg(filled.unwrap()).output().unwrap();
             let expected =
                 format!("{value}|{value}|{value}|a{value}b|\"|{value}|{value}{value}|(|{value}|");

@@ -107,7 +107,7 @@ fn a_launch_has_paths_and_parameters_in_arguments_and_environment() {
         "with": { "lr": 0.1, "units": [8, 4], "mode": "fast" },
         "env": ["MODE=x${with.lr}", "HOME"], "dir": "work",
     }));
-    let inputs = BTreeMap::from([("data.train".to_owned(), PathBuf::from("/s/a b.csv"))]);
+    let inputs = BTreeMap::from([("data.train".to_owned(), vec![PathBuf::from("/s/a b.csv")])]);
     let paths = Paths {
         root: Path::new("/root dir"),
         inputs: &inputs,
@@ -126,12 +126,17 @@ fn a_launch_has_paths_and_parameters_in_arguments_and_environment() {
             "MODE=x0.1",
             "RUNNER_INPUT_DATA_TRAIN=/s/a b.csv",
             "RUNNER_METRICS=/tmp/steps",
+            "RUNNER_OUTPUTS=/out",
             "RUNNER_OUTPUT_M=/out/m.json",
             "RUNNER_PARAM_LR=0.1",
             "RUNNER_PARAM_MODE=fast",
             "RUNNER_PARAM_UNITS=[8,4]",
         ]
     );
+    let many = (0..10_000).map(|number| (format!("o{number}"), format!("{number}.txt")));
+    let many = Params { outputs: many.collect(), ..params.clone() };
+    let env = many.describe(&paths).unwrap().env;
+    assert!(env.contains_key("RUNNER_OUTPUTS") && !env.contains_key("RUNNER_OUTPUT_O1"));
     let shell = Params { run: Program::Shell("wc ${inputs.data.train}".to_owned()), ..params };
     let launch = shell.describe(&paths).unwrap();
     assert_eq!(launch.program, "sh");

@@ -426,7 +426,7 @@ fn params_that_make_no_sense_are_issues() {
     one(json!({ "network": nlinear, "target_history": false }), "network", "last value");
     let even = json!({ "network": { "kind": "dlinear", "average": 24 } });
     one(even, "network.average", "24 rows");
-    one(json!({ "features": ["z", "y", "z"] }), "features", "`z` is among the features twice");
+    one(json!({ "features": ["x", "y", "x"] }), "features", "`x` is among the features twice");
     one(json!({ "outputs": "path" }), "outputs", "horizon of 0");
     one(json!({ "loss": "quantile" }), "quantiles", "needs `quantiles`");
     one(json!({ "quantiles": [0.5] }), "quantiles", "`loss: quantile` alone");

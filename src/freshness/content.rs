@@ -1,0 +1,122 @@
+//! The content of an input that is no output of a stage: one digest for a file, a folder, the files
+//! that a pattern fits, or a table of combinations.
+
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::fingerprint::Digest;
+use crate::pipeline::listing::{self, ListingError};
+use crate::pipeline::{Source, Table};
+use crate::store::Store;
+
+/// An input cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}", path.display())]
+pub struct Unreadable {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// Why it cannot be read.
+    pub source: io::Error,
+}
+
+/// Gives the digest of what an input holds now. A file that is as it was when it was hashed costs
+/// one `stat`, within a folder too.
+///
+/// # Errors
+///
+/// [`Unreadable`] where a file cannot be read, or a pattern fits none.
+pub fn digest(source: &Source, root: &Path, store: &Store) -> Result<Digest, Unreadable> {
+    match source {
+        // Whoever asks knows the digests of outputs; they are files of the store.
+        Source::Output { .. } => unreachable!("an output's digest is in its entry"),
+        Source::File(file) => of_file(root.join(file), store),
+        Source::Table(table) => Ok(Digest::of(identity(table).as_bytes())),
+        Source::Folder(_) | Source::Glob(_) => {
+            of_files(&listing::base(root, source), &files(root, source)?, store)
+        }
+    }
+}
+
+/// Lists the files of a folder or a pattern, relative to [`listing::base`].
+///
+/// # Errors
+///
+/// [`Unreadable`] where a folder cannot be read, or a pattern fits no file.
+pub fn files(root: &Path, source: &Source) -> Result<Vec<PathBuf>, Unreadable> {
+    let files = listing::files(root, source).map_err(|error| match error {
+        ListingError::Io { path, source } => Unreadable { path, source },
+        ListingError::Pattern(message) => {
+            Unreadable { path: root.to_owned(), source: io::Error::other(message) }
+        }
+    })?;
+    let files = files.unwrap_or_default();
+    match source {
+        Source::Glob(pattern) if files.is_empty() => {
+            let source = io::Error::new(io::ErrorKind::NotFound, "the pattern fits no file");
+            Err(Unreadable { path: root.join(pattern), source })
+        }
+        _ => Ok(files),
+    }
+}
+
+fn of_file(path: PathBuf, store: &Store) -> Result<Digest, Unreadable> {
+    store.digest(&path).map_err(|source| Unreadable { path, source })
+}
+
+/// Hashes each file's path with its content's digest.
+fn of_files(base: &Path, files: &[PathBuf], store: &Store) -> Result<Digest, Unreadable> {
+    let mut text = Vec::new();
+    for file in files {
+        let digest = of_file(base.join(file), store)?;
+        text.extend_from_slice(digest.to_string().as_bytes());
+        text.push(b' ');
+        // No path holds a zero byte, so no two lists have the same text.
+        text.extend_from_slice(file.as_os_str().as_bytes());
+        text.push(0);
+    }
+    Ok(Digest::of(&text))
+}
+
+/// Writes down what a table tells, but for the paths, which are never the same twice.
+fn identity(table: &Table) -> String {
+    serde_json::json!([table.keys, table.rows, table.members]).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_is_its_files_names_and_bytes() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let store = Store::open(&root.join(".runner"));
+        fs::create_dir_all(root.join("d/e")).unwrap();
+        fs::write(root.join("d/a"), "1").unwrap();
+        fs::write(root.join("d/e/b"), "2").unwrap();
+        let source = Source::Folder("d".into());
+        let now = || digest(&source, root, &store).unwrap();
+        let first = now();
+        fs::create_dir(root.join("d/empty")).unwrap();
+        assert_eq!(now(), first, "an empty folder holds nothing");
+        fs::rename(root.join("d/e/b"), root.join("d/e/c")).unwrap();
+        let renamed = now();
+        assert_ne!(renamed, first);
+        fs::write(root.join("d/e/c"), "3").unwrap();
+        assert_ne!(now(), renamed);
+        fs::write(root.join("d/e/c"), "2").unwrap();
+        fs::rename(root.join("d/e/c"), root.join("d/e/b")).unwrap();
+        assert_eq!(now(), first);
+    }
+
+    #[test]
+    fn a_pattern_that_fits_nothing_is_an_error() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(&root.path().join(".runner"));
+        let error = digest(&Source::Glob("*.csv".into()), root.path(), &store).unwrap_err();
+        assert!(error.to_string().ends_with("*.csv: the pattern fits no file"), "{error}");
+    }
+}

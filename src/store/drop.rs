@@ -1,0 +1,50 @@
+//! Giving up the outputs of actions whose entries stay, as those of trials that are not the best.
+
+use std::collections::HashSet;
+
+use super::{Entry, Store, StoreError, files, lock};
+use crate::fingerprint::{Digest, Fingerprint};
+
+impl Store {
+    /// Gives up the outputs of these actions: their entries stay, with digests. Bytes that another
+    /// entry has, or that a pipeline's stages have as they were last, are kept.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] where the store cannot be written.
+    pub fn drop_outputs(&self, fingerprints: &[Fingerprint]) -> Result<(), StoreError> {
+        // Looked for outside the lock: mostly there is nothing to drop, and entries are many.
+        let has_bytes = |one: &&Fingerprint| self.entry(**one).is_some_and(|one| one.has_bytes());
+        let fingerprints: Vec<&Fingerprint> = fingerprints.iter().filter(has_bytes).collect();
+        if fingerprints.is_empty() {
+            return Ok(());
+        }
+        // Nobody may publish an entry that leans on a blob between the look and the removal.
+        let _lock = lock::exclusive(&self.path("locks/publish"))?;
+        let roots: HashSet<Fingerprint> = self.roots().collect();
+        let mut candidates = Vec::new();
+        for fingerprint in fingerprints.into_iter().filter(|one| !roots.contains(one)) {
+            let Some(mut entry) = self.entry(*fingerprint).filter(Entry::has_bytes) else {
+                continue;
+            };
+            candidates
+                .extend(entry.outputs.values().filter(|blob| !blob.dropped).map(|b| b.digest));
+            entry.outputs.values_mut().for_each(|blob| blob.dropped = true);
+            self.put_entry(&entry)?;
+        }
+        if candidates.is_empty() {
+            return Ok(());
+        }
+        let used: HashSet<Digest> = self
+            .entries()
+            .flat_map(|entry| entry.outputs.into_values())
+            .filter(|blob| !blob.dropped)
+            .map(|blob| blob.digest)
+            .collect();
+        for digest in candidates.into_iter().filter(|digest| !used.contains(digest)) {
+            let path = self.blob_path(digest);
+            files::remove_file(&path)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,156 @@
+//! What would survive a loss of power, and what is believed after one.
+//!
+//! A rename without a sync survives any kill, but a loss of power may leave a file empty or zeroed
+//! under its new name. Sealed files (entries, roots, conversions) say so themselves whenever they
+//! are read. A blob's digest is asked of the stat cache, so the stat cache is what must not be
+//! believed too far: a copy of it lies in `durable/` that was made *before* a sync of the whole file
+//! system, so all that it names is on the disk. `durable/mark` counts these syncs and names the boot
+//! in which the stat cache was last written. In that boot the stat cache holds, for nothing was
+//! lost; in any other, the copy does, and all that is newer is hashed at its first use.
+//!
+//! A sync costs more than most stages, so it is made for many at once: after a stage that took long
+//! and at a run's end, and never where nothing was written.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use serde::{Deserialize, Serialize};
+
+use super::stat_cache::StatCache;
+use super::{Store, StoreError, files, lock};
+
+/// How far syncing has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// How often the store was synced.
+    pub sequence: u64,
+    /// The boot in which the stat cache was last written; empty where that is not known.
+    pub boot: String,
+}
+
+impl Mark {
+    /// Reads the mark of the store in `folder`; an absent or damaged one names no boot.
+    pub(super) fn read(folder: &Path) -> Mark {
+        files::read_sealed(&folder.join("durable/mark")).unwrap_or_default()
+    }
+}
+
+/// Gives the id of this boot of the machine; empty where the system has none.
+pub(super) fn boot_id() -> String {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    text.trim().to_owned()
+}
+
+/// Reads the stat cache as far as it is believed in `boot`.
+pub(super) fn load_stats(folder: &Path, boot: &str) -> StatCache {
+    if !boot.is_empty() && Mark::read(folder).boot == boot {
+        return StatCache::load(&folder.join("stat-cache"));
+    }
+    let mut stats = StatCache::load(&folder.join("durable/stat-cache"));
+    // What lies on another file system was not synced with the store.
+    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
+    let own = device(folder);
+    stats.keep(|path| device(path) == own);
+    stats
+}
+
+impl Store {
+    /// Syncs all that was written to the store and moves the durability mark; does nothing where
+    /// nothing was written since the last time.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] where the system cannot sync; then the mark stays where it is.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        if !self.unsynced.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let _lock = lock::exclusive(&self.path("locks/sync"))?;
+        // Whoever held the lock may have synced what we wrote, too.
+        if !self.unsynced.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let synced = self.sync_now();
+        if synced.is_err() {
+            self.unsynced.store(true, Ordering::Release);
+        }
+        synced
+    }
+
+    fn sync_now(&self) -> Result<(), StoreError> {
+        let stats = self.path("stat-cache");
+        self.stats().save(&self.temporaries(), &stats)?;
+        let copy = self.copy_aside(&stats)?;
+        sync_file_system(&self.folder).map_err(StoreError::io("sync", &self.folder))?;
+        if let Some(copy) = copy {
+            let durable = self.path("durable/stat-cache");
+            files::create_parent(&durable)?;
+            // A rename onto another link of the same file leaves both; ours goes with `copy`.
+            fs::rename(&copy, &durable).map_err(StoreError::io("write", &durable))?;
+        }
+        let sequence = Mark::read(&self.folder).sequence + 1;
+        self.write_mark(&Mark { sequence, boot: self.boot.clone() })
+    }
+
+    /// Keeps a file as it is now, whatever another process puts in its place; `None` where there is
+    /// none.
+    fn copy_aside(&self, file: &Path) -> Result<Option<tempfile::TempPath>, StoreError> {
+        let link = |copy: &Path| match fs::hard_link(file, copy) {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) =>
+            {
+                Err(error)
+            }
+            // Some file systems have no links.
+            Err(_) => fs::copy(file, copy).map(|_| ()),
+            linked => linked,
+        };
+        let copy =
+            tempfile::Builder::new().prefix(files::TEMPORARY).make_in(self.temporaries(), link);
+        match copy {
+            Ok(copy) => Ok(Some(copy.into_temp_path())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io("copy", file)(error)),
+        }
+    }
+
+    /// Saves the stat cache where it changed; without a sync, so it holds in this boot only.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] where it cannot be written; it is a cache, so nothing is lost.
+    pub fn save_stats(&self) -> Result<(), StoreError> {
+        if !self.stats().is_changed() {
+            return Ok(());
+        }
+        self.stats().save(&self.temporaries(), &self.path("stat-cache"))?;
+        let read = || Mark::read(&self.folder);
+        if read().boot == self.boot {
+            return Ok(());
+        }
+        let _lock = lock::exclusive(&self.path("locks/sync"))?;
+        self.write_mark(&Mark { boot: self.boot.clone(), ..read() })
+    }
+
+    fn write_mark(&self, mark: &Mark) -> Result<(), StoreError> {
+        files::write_sealed_durably(&self.temporaries(), &self.path("durable/mark"), mark)
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn sync_file_system(folder: &Path) -> std::io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(folder)?)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sync_file_system(folder: &Path) -> std::io::Result<()> {
+    // There is no telling when `sync` has ended, but it is the best there is.
+    rustix::fs::sync();
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests;
