@@ -22,13 +22,20 @@ use crate::store::{Store, StoreError, packed};
 pub mod check;
 pub mod completions;
 pub mod graph;
+pub mod listing;
+pub mod logs;
+pub mod metrics;
 pub mod plan;
 pub mod predict;
 pub mod run;
+pub mod runs;
 pub mod schema;
+pub mod show;
 pub mod store;
 pub mod terminal;
 pub mod trace;
+pub mod trials;
+pub mod watch;
 pub mod why;
 
 /// Runs machine-learning pipelines: stages run when, and only when, what they depend on changed.
@@ -67,6 +74,18 @@ pub enum Command {
     Plan(self::plan::Plan),
     /// Explain in full why a stage would run
     Why(why::Why),
+    /// Run a pipeline, and again whenever what it reads changes
+    Watch(watch::Watch),
+    /// List the latest runs
+    Runs(runs::Runs),
+    /// Show one run: its stages, why each ran, and what they came to
+    Show(show::Show),
+    /// Print what a command wrote
+    Logs(logs::Logs),
+    /// List metrics by run with the params that differ, or compare two runs
+    Metrics(metrics::Metrics),
+    /// List the trials of a tune stage
+    Trials(trials::Trials),
     /// Predict from a raw table with a trained model
     Predict(predict::Predict),
     /// Report every mistake of a pipeline file
@@ -365,6 +384,12 @@ fn dispatch(arguments: &Arguments, session: &mut Session<'_>) -> Result<Exit, Er
         Command::Run(arguments) => run::run(arguments, session),
         Command::Plan(arguments) => plan::run(arguments, session),
         Command::Why(arguments) => why::run(arguments, session),
+        Command::Watch(arguments) => watch::run(arguments, session),
+        Command::Runs(arguments) => runs::run(arguments, session),
+        Command::Show(arguments) => show::run(arguments, session),
+        Command::Logs(arguments) => logs::run(arguments, session),
+        Command::Metrics(arguments) => metrics::run(arguments, session),
+        Command::Trials(arguments) => trials::run(arguments, session),
         Command::Predict(arguments) => predict::run(arguments, session),
         Command::Check(arguments) => check::run(arguments, session),
         Command::Graph(arguments) => graph::run(arguments, session),

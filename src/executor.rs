@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use crate::event::{Event, Outcome, RunOutcome};
 use crate::fingerprint::{DirtyReason, Fingerprint, Manifest};
 use crate::freshness::{self, OutputDigests};
-use crate::history::History;
+use crate::history::{Beginning, History};
 use crate::pipeline::{Pipeline, Stage};
 use crate::plan::Plan;
 use crate::schedule::{Schedule, Step, TaskId};
@@ -60,8 +60,8 @@ mod worker;
 
 pub use means::Unmet;
 
-use means::Vault;
 use forerun::Forerun;
+use means::Vault;
 use process::Cancel;
 use retry::{Deadline, Ways};
 use signals::Signals;
@@ -85,6 +85,8 @@ pub struct Options {
     pub keep_going: bool,
     /// The stages that run whatever the store has.
     pub force: HashSet<String>,
+    /// What `--set` has set in the pipeline, for the history alone.
+    pub sets: Vec<String>,
 }
 
 /// What a run may use of the machine at once.
@@ -302,7 +304,16 @@ impl<'r> Run<'r> {
     /// Drives the schedule to its end.
     async fn execute(&mut self, plan: &Plan<'_>) -> Result<RunOutcome, ExecutorError> {
         let started = Instant::now();
-        self.history.begin(&self.pipeline.name);
+        let given = &self.pipeline.sources[0].path;
+        let whole = std::path::absolute(given).unwrap_or_else(|_| given.clone());
+        // A file elsewhere is named without its folders, which are of this machine.
+        let elsewhere = given.file_name().unwrap_or_default();
+        self.history.begin(&Beginning {
+            pipeline: &self.pipeline.name,
+            file: whole.strip_prefix(&self.root).unwrap_or(Path::new(elsewhere)),
+            sets: &self.options.sets,
+            jobs: self.options.means.jobs,
+        });
         let stages = self.tasks.iter().filter_map(|task| match task {
             Task::Stage(task) => Some(task.stage.name.clone()),
             Task::Trial(_) => None,

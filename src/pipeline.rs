@@ -24,6 +24,7 @@ mod diagnostic;
 mod draft;
 mod exports;
 mod gather;
+mod groups;
 mod inputs;
 mod kept;
 pub mod listing;
@@ -41,7 +42,7 @@ mod variables;
 mod walk;
 
 pub use diagnostic::{Diagnostic, Label, Look, Part, Place, Severity, Sources};
-pub use matrix::Selector;
+pub use groups::Selector;
 pub use options::{
     Options, Resources, Retries, duration_text, parse_duration, parse_size, size_text,
 };

@@ -26,6 +26,7 @@ mod lines;
 mod meter;
 mod plain;
 mod summary;
+pub mod table;
 pub mod text;
 
 pub use meter::Meter;

@@ -113,7 +113,7 @@ fn start(project: &Project) -> Child {
 /// what an undisturbed one does.
 fn expect_sound(project: &Project, wanted: &Artifacts, what: &str) {
     let verified = project.run(&["store", "verify"]);
-    //TODO assert_eq!(verified.code, 0, "{what}: {}{}", verified.stdout, verified.stderr);
+    assert_eq!(verified.code, 0, "{what}: {}{}", verified.stdout, verified.stderr);
     let next = project.run(&["run", "p.yaml", "--jobs", "2"]);
     assert_eq!(next.code, 0, "{what}: {}{}", next.stdout, next.stderr);
     assert_same(&artifacts(project), wanted, what);

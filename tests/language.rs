@@ -542,6 +542,12 @@ fn mistakes_of_a_matrix_are_said_once() {
     inputs: { data: d.o }
     params: { time: { column: t }, split: { by: time, train: 0.7, validation: 0.15, test: 0.15 } }
   h: { kind: command, params: { run: [ls, \"${matrix.seed}\"] } }
+  i:
+    kind: command
+    matrix: { seed: [1, 2] }
+    inputs: { own: i }
+    needs: [i]
+    params: { run: \"cat ${inputs.own} ${inputs.own.table}\", outputs: { o: o.txt } }
 ";
     let project = Project::new().file("p.yaml", text);
     let stderr = mistakes(&project, &["check", "p.yaml"]);
@@ -581,7 +587,34 @@ const MATRIX_MISTAKES: &[&str] = &[
     "  help: give the stage the same `matrix`, or name one: `\"d[seed=1,rate=0.1].o\"`",
     "error: there is no variable `matrix.seed`",
     "  help: `matrix` is known only within a stage that has a `matrix`",
+    "error: stage `i[seed=1]` reads its own output `i`",
+    "  help: a stage reads outputs of others",
+    "error: stage `i[seed=1]` needs itself",
+    "  help: remove it",
 ];
+
+#[test]
+fn a_list_too_long_for_an_argument_is_given_as_several() {
+    let text = |run: &str| {
+        format!(
+            "stages:\n  all:\n    kind: command\n    inputs: {{ x: {{ glob: \"d/*\" }} }}\n    \
+             params: {{ run: {run}, outputs: {{ o: o.txt }} }}\n"
+        )
+    };
+    let mut project = Project::new();
+    for number in 0..700 {
+        project = project.file(&format!("d/{number:0200}"), "");
+    }
+    project.write("p.yaml", text("\"cat ${inputs.x} > ${outputs.o}\""));
+    let output = project.run(&["run", "p.yaml", "--format", "plain"]).expect(1);
+    let said = output.stdout + &output.stderr;
+    assert!(said.contains("an argument is longer than 130000 bytes"), "{said}");
+    let list =
+        "[sh, -c, 'echo $# \"$RUNNER_INPUT_X\" > \"$0\"', \"${outputs.o}\", \"${inputs.x}\"]";
+    project.write("p.yaml", text(list));
+    project.run(&["run", "p.yaml"]).expect(0);
+    assert_eq!(project.read("artifacts/p/all/o.txt"), "700 \n");
+}
 
 #[test]
 fn a_matrix_has_a_bound() {

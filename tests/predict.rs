@@ -251,16 +251,21 @@ fn what_cannot_be_predicted_from_is_refused_with_a_way_out_and_the_old_file_stay
     );
     let said = refused(&project, &[RAW, MODEL, "-o", "out.csv"]);
     assert!(said.starts_with(&format!("error: `{RAW}`: not a whole safetensors file")), "{said}");
-    let pipe = project.path("pipe.csv");
-    assert!(Command::new("mkfifo").arg(pipe).status().expect("mkfifo runs").success());
-    let said = refused(&project, &[MODEL, "pipe.csv", "-o", "out.csv"]);
-    assert!(said.starts_with("error: `pipe.csv`: a table is read more than once"), "{said}");
     let said = refused(&project, &["no.safetensors", RAW, "-o", "out.csv"]);
     assert!(said.starts_with("error: `no.safetensors`: cannot read the model"), "{said}");
     let said = refused(&project, &[MODEL, RAW, "-o", "out.xlsx"]);
     assert!(said.contains("name it `.csv` or `.parquet`"), "{said}");
     let said = refused(&project, &[MODEL, "out.csv", "-o", "./out.csv"]);
     assert!(said.contains("would replace the table they are made from"), "{said}");
+}
+
+#[test]
+fn a_pipe_is_refused_and_not_waited_for() {
+    let project = trained();
+    let made = Command::new("mkfifo").arg(project.path("pipe.csv")).status();
+    assert!(made.expect("mkfifo runs").success());
+    let said = project.run(&["predict", MODEL, "pipe.csv"]).expect(2).stderr;
+    assert!(said.starts_with("error: `pipe.csv`: a table is read more than once"), "{said}");
 }
 
 #[test]
@@ -290,14 +295,20 @@ stages:
 
 #[test]
 fn an_interrupt_is_heard_where_no_window_comes() {
-    let project = trained();
+    let pipeline = PIPELINE.replace("      scale: standard\n", "      missing: drop\n");
+    let project = Project::new().file("p.yaml", pipeline);
+    project.run(&["run", "p.yaml", "alone"]).expect(0);
     // Each row lacks a value, and so each is left out.
-    let rows = (0..1_500_000).map(|row| format!("f,{},\n", 1_700_000_000 + row));
+    let rows = (0..3_000_000).map(|row| format!("f,{},\n", 1_700_000_000 + row));
     let table: String =
         std::iter::once("FunctionID,Timestamp,CPUUtilization\n".to_owned()).chain(rows).collect();
-    project.write("in.csv", table);
+    // Apart from the project, whose files are looked at below.
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let input = folder.path().join("in.csv");
+    std::fs::write(&input, table).expect("it can be written");
+    let input = input.to_str().expect("it is text");
     let model = "artifacts/p/alone/model.safetensors";
-    let mut command = project.command(&["predict", model, "in.csv", "-o", "out.csv"]);
+    let mut command = project.command(&["predict", model, input, "-o", "out.csv"]);
     let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary can be started");
     let aside = |name: &String| name.starts_with(".tmp-");
     wait_until("the table is read", || project.files().keys().any(aside));

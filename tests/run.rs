@@ -164,7 +164,9 @@ fn plan_tells_a_stages_own_change_below_a_dirty_one() {
     run(&project, &["chain.yaml"]);
     project.write("input.txt", "b\nb\nb\na\n");
     let output = project.run(&["plan", "chain.yaml", "--set", "word=a"]).expect(0);
-    let lines: Vec<&str> = output.stdout.lines().collect();
+    // The times that it foretells are of this machine.
+    let lines: Vec<&str> =
+        output.stdout.lines().filter_map(|line| line.split("; about").next()).collect();
     assert_eq!(
         lines,
         [

@@ -265,3 +265,51 @@ fn a_study_killed_five_times_ends_as_one_that_was_not() {
         assert!(log.contains("goes on from its checkpoint"), "killed at {moments:?}: {log}");
     }
 }
+
+/// The memory of a process in KiB; `None` once it has ended.
+fn memory(child: &Child) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Runs a study of trivial commands; gives its memory after the first tenth and before its end.
+fn memory_of_a_study(trials: usize) -> (u64, u64) {
+    let text = REPEATS
+        .replace("int: [1, 99]", "int: [1, 1000000]")
+        .replace("limit: 1000", "limit: 10000000")
+        .replace("trials: 6", &format!("trials: {trials}"));
+    let project = Project::new().file("tune.yaml", &text);
+    let arguments = ["run", "tune.yaml", "tune", "--jobs", "2", "--set", "repeats=1"];
+    let mut child = project
+        .command(&arguments)
+        .env("COUNT", project.path("count"))
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let (mut early, mut late) = (None, 0);
+    let ended = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        let begun = fs::metadata(project.path("count")).map_or(0, |count| count.len() / 4);
+        if let Some(now) = memory(&child) {
+            if begun as usize >= trials.div_ceil(10) {
+                early.get_or_insert(now);
+            }
+            late = now;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(ended.success());
+    assert_eq!(read(&project.path("artifacts/tune/tune/trials.parquet")).num_rows(), trials);
+    (early.unwrap_or(late), late)
+}
+
+#[test]
+#[ignore = "long: five thousand commands"]
+fn memory_does_not_grow_over_five_thousand_trials() {
+    let (early, late) = memory_of_a_study(5000);
+    println!("{early} KiB after the first tenth, {late} KiB at the end");
+    assert!(late as f64 <= 1.2 * early as f64, "{early} KiB early, {late} KiB late");
+}

@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 use std::mem::ManuallyDrop;
+use std::sync::Arc;
 
 use clap::Args;
 
 use super::{CpuArguments, Error, Exit, PipelineArguments, Session};
 use crate::event::RunOutcome;
 use crate::executor::{self, ExecutorError, Means, Options, machine};
-use crate::pipeline::{self, Stage};
+use crate::pipeline::{self, Pipeline, Stage};
 use crate::report::{self, Format};
 
 /// The arguments of `runner run`.
@@ -83,7 +84,21 @@ fn means(arguments: &Run) -> Means {
 pub fn run(arguments: &Run, session: &mut Session<'_>) -> Result<Exit, Error> {
     // The program ends with the run: to free a hundred thousand stages one by one only takes time.
     let pipeline = ManuallyDrop::new(session.load_and_keep(&arguments.pipeline)?);
-    let plan = ManuallyDrop::new(super::plan_of(&pipeline, &arguments.stages)?);
+    execute(&pipeline, arguments, arguments.force, session)
+}
+
+/// Runs a pipeline that was read, with `force` or without.
+///
+/// # Errors
+///
+/// A stage that is not there, and what the executor cannot go on from.
+pub(super) fn execute(
+    pipeline: &Arc<Pipeline>,
+    arguments: &Run,
+    force: bool,
+    session: &Session<'_>,
+) -> Result<Exit, Error> {
+    let plan = super::plan_of(pipeline, &arguments.stages)?;
     let forced: Box<dyn Iterator<Item = &Stage>> = match arguments.stages.is_empty() {
         true => Box::new(plan.order.iter().copied()),
         false => Box::new(arguments.stages.iter().flat_map(|name| pipeline.select(name))),
@@ -92,7 +107,8 @@ pub fn run(arguments: &Run, session: &mut Session<'_>) -> Result<Exit, Error> {
     let options = Options {
         means: means(arguments),
         keep_going: arguments.keep_going,
-        force: if arguments.force { forced.collect() } else { HashSet::new() },
+        force: if force { forced.collect() } else { HashSet::new() },
+        sets: arguments.pipeline.sets.clone(),
     };
     let mut reporter = report::reporter(arguments.format, session.color);
     let outcome = executor::run(&plan, &session.root, &options, &mut |event| reporter.event(event))

@@ -139,6 +139,9 @@ impl Run<'_> {
         }
         self.place_as_a_set();
         self.keep_seen();
+        if let Some(message) = self.history.trouble() {
+            self.say(&Event::Warning { stage: None, message });
+        }
         self.store.sweep();
         let count = |outcome| self.counts.get(&outcome).copied().unwrap_or(0);
         let outcome = if *self.cancel.borrow() != Cancel::None {

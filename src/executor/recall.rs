@@ -12,6 +12,10 @@ use crate::schedule::TaskId;
 use crate::store::Entry;
 use crate::store::seen::{Seen, SeenStages};
 
+/// Stages of a run up to which the history gets a row for each of these too: of ten thousand that
+/// are as they were, the count says all, and the rows would take as long as the run.
+const TOLD: usize = 200;
+
 impl Run<'_> {
     /// Ends a stage if it is as the last run left it, or queues it if the store has nothing of it;
     /// says whether it is one or the other.
@@ -44,15 +48,17 @@ impl Run<'_> {
         let folder = place::folder(&self.root, &self.pipeline.name);
         // What was found ahead may be otherwise since an action has begun.
         let is_found = !self.has_started && self.forerun.is_as_seen(id.index());
-        let is_there = is_found
-            || self.store.is_as_seen(seen) && self.store.lie_in_place(&folder, &artifacts);
+        let is_there =
+            is_found || self.store.is_as_seen(seen) && self.store.lie_in_place(&folder, &artifacts);
         if !is_there || !self.store.is_recorded(&self.pipeline.name, &artifacts) {
             return false;
         }
+        let is_told = self.tasks.len() <= TOLD;
         let (outputs, metrics) = (seen.outputs.clone(), seen.metrics.clone());
         self.artifacts.extend(artifacts);
         if let Task::Stage(task) = &mut self.tasks[id.index()] {
             (task.fingerprint, task.digests) = (Some(fingerprint), digests);
+            task.manifest = is_told.then_some(manifest);
         }
         self.settle(id, Outcome::Cached, &outputs, &metrics);
         true

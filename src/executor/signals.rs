@@ -49,3 +49,26 @@ pub fn watch() -> io::Result<Arc<AtomicBool>> {
     })?;
     Ok(flag)
 }
+
+/// Calls `told` for each of the signals, on a thread of its own, as long as the program lives; a run
+/// meanwhile hears of them too.
+///
+/// # Errors
+///
+/// The operating system's, where they cannot be watched.
+pub fn on_each(told: impl Fn() + Send + 'static) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_io().build()?;
+    let mut signals = {
+        let _inside = runtime.enter();
+        Signals::new()?
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            loop {
+                signals.next().await;
+                told();
+            }
+        });
+    })?;
+    Ok(())
+}

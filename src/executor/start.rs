@@ -21,10 +21,12 @@ impl Run<'_> {
         self.say_curbed(id);
         match &mut self.tasks[id.index()] {
             Task::Trial(trial) => {
-                let (tune, params) = (trial.tune, trial.params.clone());
-                let manifest = trial.manifest.clone();
-                let (rule, keep) = (trial.stop_rule.clone(), trial.keep.clone());
-                let (outputs, wants_outputs) = (trial.outputs.clone(), trial.rebuild);
+                // What is started has not ended.
+                let work = trial.work.as_ref().expect("a trial that starts has its work");
+                let (tune, params) = (trial.tune, work.params.clone());
+                let manifest = work.manifest.clone();
+                let (rule, keep) = (work.stop_rule.clone(), work.keep.clone());
+                let (outputs, wants_outputs) = (work.outputs.clone(), trial.rebuild);
                 let mut job = self.job(id, tune, params, manifest, slots);
                 job.outputs = outputs;
                 (job.of_trial, job.wants_outputs) = (true, wants_outputs);

@@ -14,7 +14,7 @@ use crate::store::artifacts::Placed;
 
 impl Run<'_> {
     pub(super) fn say(&mut self, event: &Event) {
-        self.history.record(event, None);
+        self.history.record(event, None, None);
         (self.emit)(event);
     }
 
@@ -24,7 +24,10 @@ impl Run<'_> {
             Task::Stage(task) => {
                 task.state = StageState::Begun;
                 let (stage, kind) = (task.stage.name.clone(), task.stage.kind());
-                Event::StageStarted { stage, kind, reasons: task.reasons.clone() }
+                let event = Event::StageStarted { stage, kind, reasons: task.reasons.clone() };
+                let fingerprint = task.fingerprint;
+                self.history.record(&event, fingerprint, task.manifest.as_ref());
+                return (self.emit)(&event);
             }
             // The study knows its result already; only its outputs are wanted again.
             Task::Trial(trial) if trial.rebuild => return,
@@ -36,10 +39,11 @@ impl Run<'_> {
                     Some(started @ None) => *started = Some(Instant::now()),
                     _ => return,
                 }
+                let point = trial.work.as_ref().map(|work| work.point.clone());
                 Event::TrialStarted {
                     stage: trial.stage.name.clone(),
                     number: trial.number,
-                    params: trial.point.clone(),
+                    params: point.unwrap_or_default(),
                 }
             }
         };
@@ -56,8 +60,8 @@ impl Run<'_> {
     ) {
         let Task::Stage(task) = &mut self.tasks[id.index()] else { return };
         let before = std::mem::replace(&mut task.state, StageState::Ended);
-        let is_done = matches!(outcome, Outcome::Ran | Outcome::Cached);
-        let is_recalled = outcome == Outcome::Cached && task.manifest.is_none();
+        // Of a stage that is as the last run left it, a large run keeps no row.
+        let is_told = outcome != Outcome::Cached || task.manifest.is_some();
         let event = Event::StageFinished {
             stage: task.stage.name.clone(),
             outcome,
@@ -70,11 +74,10 @@ impl Run<'_> {
             failure,
             because: self.failed_stage.clone().filter(|_| outcome == Outcome::Skipped),
         };
-        let fingerprint = is_done.then(|| self.fingerprint(id));
+        let fingerprint = task.fingerprint;
         *self.counts.entry(outcome).or_default() += 1;
-        // A stage that is as the last run left it has its row from then.
-        if !is_recalled {
-            self.history.record(&event, fingerprint);
+        if is_told {
+            self.history.record(&event, fingerprint, task.manifest.as_ref());
         }
         (self.emit)(&event);
     }

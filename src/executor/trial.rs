@@ -19,15 +19,22 @@ pub(super) struct Trial {
     pub(super) number: u64,
     /// Which of its repeats it is, from 0.
     pub(super) repeat: u64,
+    pub(super) fingerprint: Fingerprint,
+    /// Whether it runs only to have the best trial's outputs again.
+    pub(super) rebuild: bool,
+    /// What is to be done; let go of at its end, since a study has thousands of trials.
+    pub(super) work: Option<Box<Work>>,
+}
+
+/// What a trial is to do.
+pub(super) struct Work {
     pub(super) point: Point,
     pub(super) params: Params,
     pub(super) manifest: Manifest,
-    pub(super) fingerprint: Fingerprint,
     pub(super) outputs: Vec<OutputSpec>,
+    /// It holds earlier curves.
     pub(super) stop_rule: StopRule,
     pub(super) keep: Option<Keep>,
-    /// Whether it runs only to have the best trial's outputs again.
-    pub(super) rebuild: bool,
 }
 
 /// What the store has of a trial.
@@ -48,8 +55,10 @@ impl Trial {
         store: Arc<Store>,
         forced: bool,
     ) -> Box<dyn FnOnce() -> Check + Send> {
-        let (manifest, rule) = (self.manifest.clone(), self.stop_rule.clone());
-        let (rebuild, outputs) = (self.rebuild, self.outputs.clone());
+        // What is checked has not ended.
+        let work = self.work.as_ref().expect("a trial that is checked has its work");
+        let (manifest, rule) = (work.manifest.clone(), work.stop_rule.clone());
+        let (rebuild, outputs) = (self.rebuild, work.outputs.clone());
         Box::new(move || {
             Check::Trial(match (forced, rebuild) {
                 (true, _) => TrialCheck::Run,

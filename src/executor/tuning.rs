@@ -11,7 +11,7 @@ use super::repeats::{Ended, Gathered, Gathering};
 use super::stage_ref::StageRef;
 use super::study_outputs::keep_best;
 use super::tell::shown;
-use super::trial::{Trial, TrialCheck};
+use super::trial::{Trial, TrialCheck, Work};
 use super::worker::{End, Keep};
 use super::{Run, Task, means};
 use crate::event::{Event, Outcome, TrialOutcome};
@@ -151,22 +151,19 @@ impl Run<'_> {
             run.fingerprints.insert(number, fingerprint);
         }
         run.open += 1;
-        let trial = Trial {
-            tune,
-            stage: run.stage.clone(),
-            number,
-            repeat,
+        let request = means::trial_request(&run.base, &run.stage, self.schedule.way(tune));
+        self.schedule.add_trial(params.work(), request);
+        let work = Work {
             point,
             params,
-            fingerprint,
             outputs: run.base.outputs.clone(),
             stop_rule: if rebuild || repeat > 0 { None } else { run.study.stop_rule(number) },
             keep: if rebuild { None } else { run.keep_of(&manifest, repeat) },
             manifest,
-            rebuild,
         };
-        let request = means::trial_request(&run.base, &run.stage, self.schedule.way(tune));
-        self.schedule.add_trial(trial.params.work(), request);
+        let stage = run.stage.clone();
+        let work = Some(Box::new(work));
+        let trial = Trial { tune, stage, number, repeat, fingerprint, rebuild, work };
         self.tasks.push(Task::Trial(Box::new(trial)));
     }
 
@@ -226,8 +223,7 @@ impl Run<'_> {
     /// with it.
     fn end_trial(&mut self, id: TaskId, end: Ended, outcome: TrialOutcome) {
         let Task::Trial(trial) = &mut self.tasks[id.index()] else { return };
-        // What the rule holds of earlier curves must not outlive the trial.
-        (trial.stop_rule, trial.keep) = (None, None);
+        trial.work = None;
         let (tune, number, repeat) = (trial.tune, trial.number, trial.repeat);
         let rebuild = trial.rebuild;
         let of_task = match outcome {
@@ -342,13 +338,15 @@ impl Run<'_> {
             total: run.study.total(),
             seconds,
         };
-        self.say(&event);
+        let fingerprint = run.fingerprints.get(&number).copied();
+        self.history.record(&event, fingerprint, None);
+        (self.emit)(&event);
     }
 
     /// A trial that will not start: nothing is told, so that the study can go on another time.
     pub(super) fn trial_unstarted(&mut self, id: TaskId) {
         let Task::Trial(trial) = &mut self.tasks[id.index()] else { return };
-        (trial.stop_rule, trial.keep) = (None, None);
+        trial.work = None;
         if let Some(run) = self.studies.get_mut(&trial.tune) {
             run.open -= 1;
         }

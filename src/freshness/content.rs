@@ -93,7 +93,7 @@ mod tests {
     fn a_folder_is_its_files_names_and_bytes() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
-        let store = Store::open(&root.join(".runner"));
+        let store = Store::open(&root.join(".runner")).unwrap();
         fs::create_dir_all(root.join("d/e")).unwrap();
         fs::write(root.join("d/a"), "1").unwrap();
         fs::write(root.join("d/e/b"), "2").unwrap();
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn a_pattern_that_fits_nothing_is_an_error() {
         let root = tempfile::tempdir().unwrap();
-        let store = Store::open(&root.path().join(".runner"));
+        let store = Store::open(&root.path().join(".runner")).unwrap();
         let error = digest(&Source::Glob("*.csv".into()), root.path(), &store).unwrap_err();
         assert!(error.to_string().ends_with("*.csv: the pattern fits no file"), "{error}");
     }

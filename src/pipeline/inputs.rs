@@ -162,10 +162,6 @@ fn need<'a>(
     place: Place,
     checks: &Checks<'a>,
 ) -> Result<Givers<'a>, Problem> {
-    if stage == draft.name {
-        let message = format!("{} needs itself", draft.subject());
-        return Err(Problem::new(place, message).help("remove it"));
-    }
     let Some(givers) = references::givers(stage, draft.matrix, &checks.drafts, checks.groups)
     else {
         let others = checks.drafts.values().filter(|other| other.name != draft.name);
@@ -173,6 +169,10 @@ fn need<'a>(
         let message = format!("{} needs `{stage}`, which is no stage", draft.subject());
         return Err(Problem::new(place, message).help(did_you_mean(stage, "stages", others)));
     };
+    if givers.names().contains(&draft.name) {
+        let message = format!("{} needs itself", draft.subject());
+        return Err(Problem::new(place, message).help("remove it"));
+    }
     if givers.names().is_empty() {
         return Err(references::none_matches(draft, stage, place, checks));
     }

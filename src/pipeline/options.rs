@@ -3,6 +3,7 @@
 //!
 //! Knows the fields and their values; what they bring about is the executor's affair.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -270,12 +271,17 @@ fn is_variable(word: &str) -> bool {
 
 /// Finds the secrets that some stage's `env:` names too: they would enter its fingerprint.
 pub(super) fn check_secrets(checks: &Checks<'_>, problems: &mut Vec<Problem>) {
+    let mut owners: HashMap<&str, &Draft<'_>> = HashMap::new();
     for draft in checks.drafts.values() {
+        for secret in &draft.options.secrets {
+            owners.entry(secret).or_insert(draft);
+        }
+    }
+    for draft in checks.drafts.values().filter(|_| !owners.is_empty()) {
         let Some(Params::Command(command)) = &draft.params else { continue };
         let inherited = command.env.iter().filter(|entry| !entry.contains('='));
         for name in inherited {
-            let secret_of = |other: &&Draft<'_>| other.options.secrets.contains(name);
-            let Some(owner) = checks.drafts.values().find(secret_of) else { continue };
+            let Some(owner) = owners.get(name.as_str()) else { continue };
             let message = format!(
                 "`env` of {} names `{name}`, a secret of {}: its value would be kept",
                 draft.subject(),

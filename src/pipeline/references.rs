@@ -7,7 +7,7 @@ use indexmap::{IndexMap, IndexSet};
 use super::check::Checks;
 use super::diagnostic::{Place, Problem, did_you_mean, listed};
 use super::draft::Draft;
-use super::matrix::Groups;
+use super::groups::Groups;
 use super::node::{Data, Entry, Node};
 use super::{Combination, Format, Input, Selector, Source};
 use crate::stage::{InputSpec, OutputSpec, StageKind};
@@ -232,12 +232,12 @@ pub(super) fn resolve(
             return Ok(input.map(|input| (reader.input.to_owned(), input)).into_iter().collect());
         }
     };
-    if stage == reader.draft.name {
+    let givers = givers(stage, reader.draft.matrix, &checks.drafts, checks.groups);
+    let Some(givers) = givers else { return Err(dangling(reader, wanted, checks)) };
+    if givers.names().contains(&reader.draft.name) {
         let message = format!("{} reads its own output `{}`", reader.draft.subject(), wanted.text);
         return Err(Problem::new(wanted.place, message).help("a stage reads outputs of others"));
     }
-    let givers = givers(stage, reader.draft.matrix, &checks.drafts, checks.groups);
-    let Some(givers) = givers else { return Err(dangling(reader, wanted, checks)) };
     for name in givers.names() {
         if checks.drafts[name].off && !reader.draft.off {
             return Err(lists::is_off(reader.draft, name, wanted.place, "reads"));

@@ -20,6 +20,8 @@ use crate::suggest;
 /// The prefixes of the references that a command stage resolves when it runs.
 const COMMAND_PREFIXES: [&str; 3] = ["inputs.", "outputs.", "with."];
 
+mod order;
+
 /// The prefix of the references to a combination of a matrix.
 const MATRIX: &str = "matrix.";
 
@@ -115,84 +117,6 @@ impl Variables {
             problems.push(Problem::new(place, format!("there is no variable `{name}`")).help(help));
         }
         variables
-    }
-
-    /// Orders the variables so that each comes after those that its value refers to; says which
-    /// refer to each other in a cycle, and leaves those out.
-    fn order(
-        &self,
-        vars: &IndexMap<String, Definition>,
-        problems: &mut Vec<Problem>,
-    ) -> Vec<usize> {
-        let refers = |index: usize| {
-            let mut found = Vec::new();
-            // A value of `--set` is taken as it is.
-            if self.known[index].value.is_none() {
-                self.references(&vars[index].value, &mut found);
-            }
-            found.into_iter()
-        };
-        let mut states = vec![State::New; vars.len()];
-        let mut order = Vec::with_capacity(vars.len());
-        for start in 0..vars.len() {
-            let mut way = Vec::new();
-            if states[start] == State::New {
-                states[start] = State::Open;
-                way.push((start, refers(start)));
-            }
-            while let Some((index, rest)) = way.last_mut() {
-                let index = *index;
-                match rest.next().map(|next| (next, states[next])) {
-                    None => {
-                        if states[index] == State::Open {
-                            order.push(index);
-                            states[index] = State::Done;
-                        }
-                        way.pop();
-                    }
-                    Some((next, State::New)) => {
-                        states[next] = State::Open;
-                        way.push((next, refers(next)));
-                    }
-                    Some((next, State::Open)) => {
-                        let from = way.iter().position(|(one, _)| *one == next).unwrap_or_default();
-                        let cycle: Vec<usize> = way[from..].iter().map(|(one, _)| *one).collect();
-                        cycle.iter().for_each(|one| states[*one] = State::Cyclic);
-                        problems.push(self.cycle(&cycle));
-                    }
-                    Some((_, State::Done | State::Cyclic)) => {}
-                }
-            }
-        }
-        order
-    }
-
-    fn cycle(&self, cycle: &[usize]) -> Problem {
-        let names = cycle.iter().chain(cycle.first());
-        let names: Vec<String> = names
-            .filter_map(|index| Some(format!("`{}`", self.known.get_index(*index)?.0)))
-            .collect();
-        let message = format!("variables refer to each other in a cycle: {}", names.join(" -> "));
-        Problem::new(self.known[cycle[0]].place, message)
-            .help("give one of them a value of its own")
-    }
-
-    /// Collects the variables to which a value refers.
-    fn references(&self, node: &Node, found: &mut Vec<usize>) {
-        match &node.data {
-            Data::List(items) => items.iter().for_each(|item| self.references(item, found)),
-            Data::Map(entries) => {
-                entries.iter().for_each(|entry| self.references(&entry.value, found));
-            }
-            Data::Text(text) if text.contains("${") => {
-                for piece in pieces(text).unwrap_or_default() {
-                    if let Piece::Reference(name) = piece {
-                        found.extend(self.find(name).map(|(index, _)| index));
-                    }
-                }
-            }
-            _ => {}
-        }
     }
 
     /// Finds the variable that a reference names, and the path within it that follows.
@@ -422,15 +346,6 @@ fn no_part(root: &str, value: &Node, rest: &str, place: Place) -> Problem {
     Problem::new(place, message).help(did_you_mean(part, "it has", names))
 }
 
-/// How far the order of a variable is known.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    New,
-    Open,
-    Done,
-    Cyclic,
-}
-
 fn mark(node: &mut Node, name: &str) {
     if !node.origin.iter().any(|known| known == name) {
         node.origin.push(name.to_owned());
@@ -490,73 +405,4 @@ fn pieces(text: &str) -> Result<Vec<Piece<'_>>, &str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::super::SourceFile;
-    use super::super::tree;
-    use super::*;
-
-    fn substituted(text: &str, command: bool) -> (Value, Vec<String>, Vec<String>) {
-        let file = Arc::new(SourceFile { path: "p.yaml".into(), text: text.to_owned() });
-        let sources = Sources::new(file);
-        let (root, _) = tree::parse(text, 0, 0).unwrap();
-        let mut problems = Vec::new();
-        let vars = root.entry("vars").map_or(&[][..], |entry| entry.value.entries());
-        let define = |Entry { key, place, value }| (key, Definition { place, value, warns: true });
-        let vars = vars.iter().cloned().map(define).collect();
-        let mut variables = Variables::read(vars, Vec::new(), &sources, &mut problems);
-        let mut node = root.entry("x").unwrap().value.clone();
-        variables.substitute(&mut node, command, &sources, &mut problems);
-        let said = problems
-            .iter()
-            .map(|problem| format!("{} at {}", problem.message, sources.text(problem.labels[0].0)));
-        (node.to_value(), node.origin.clone(), said.collect())
-    }
-
-    #[test]
-    fn a_whole_reference_keeps_the_type_and_an_inner_one_is_text() {
-        let vars = "vars: { n: 5, half: 0.5, list: [1, 2], m: \"${n}\" }\n";
-        let value = |x: &str| substituted(&format!("{vars}x: {x}"), false);
-        assert_eq!(value("\"${n}\"").0, 5);
-        assert_eq!(value("${m}").0, 5);
-        assert_eq!(value("\"a${n}b${half}\"").0, "a5b0.5");
-        assert_eq!(value("\"${list}\"").0, serde_json::json!([1, 2]));
-        assert_eq!(value("\"a${n}b${half}\"").1, ["n", "half"]);
-        assert_eq!(value("\"$${n} $$${n} $5\"").0, "${n} $${n} $5");
-    }
-
-    #[test]
-    fn mistakes_are_named_at_the_reference() {
-        let vars = "vars: { rows: 5, list: [1] }\n";
-        let said = |x: &str| substituted(&format!("{vars}x: {x}"), false).2;
-        assert_eq!(said("'a ${rowz}'"), ["there is no variable `rowz` at rowz"]);
-        assert_eq!(said("'a ${rows'"), ["a `${` is never closed at ${rows"]);
-        assert_eq!(said("'a ${list}'").len(), 1);
-        assert_eq!(said("'${with.lr}'").len(), 1);
-    }
-
-    #[test]
-    fn a_commands_own_references_stay() {
-        let (value, origin, said) = substituted("vars: {n: 3}\nx: 'do ${inputs.data} ${n}'", true);
-        assert_eq!(value, "do ${inputs.data} 3");
-        assert_eq!(origin, ["n"]);
-        assert_eq!(said, [""; 0]);
-    }
-
-    #[test]
-    fn a_bomb_of_variables_is_refused() {
-        for (open, close, comma) in [("[", "]", ", "), ("\"", "\"", "")] {
-            let quote = if open == "[" { "\"" } else { "" };
-            let mut text =
-                format!("vars:\n  v0: {open}aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa{close}\n");
-            for level in 1..12 {
-                let one = format!("{quote}${{v{}}}{quote}{comma}", level - 1);
-                text.push_str(&format!("  v{level}: {open}{}{close}\n", one.repeat(9)));
-            }
-            let (_, _, said) = substituted(&format!("{text}x: \"${{v11}}\"\n"), false);
-            assert_eq!(said.len(), 1, "{said:?}");
-            assert!(said[0].contains("more than 1000000 values"), "{said:?}");
-        }
-    }
-}
+mod tests;

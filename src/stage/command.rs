@@ -20,6 +20,9 @@ mod template;
 
 use template::{Piece, Slot, SlotKind};
 
+/// The longest argument or variable that Linux takes, less a name and its end (`MAX_ARG_STRLEN`).
+const LONGEST_ARGUMENT: usize = 130_000;
+
 /// The version of the kind's results. 1: the first.
 pub const VERSION: u32 = 1;
 
@@ -158,11 +161,20 @@ impl Params {
                 (arguments.remove(0), arguments)
             }
         };
+        let env = self.variables(paths)?;
+        let longest = arguments.iter().chain(env.values()).map(|text| text.len()).max();
+        if longest.is_some_and(|length| length > LONGEST_ARGUMENT) {
+            let message = format!("an argument is longer than {LONGEST_ARGUMENT} bytes");
+            return Err(Failure::new(message).help(
+                "write `run` as a list, in which each path is an argument, or read the paths from \
+                 `${inputs.NAME.table}`",
+            ));
+        }
         Ok(Launch {
             title: self.title(),
             program,
             arguments,
-            env: self.variables(paths)?,
+            env,
             dir: self.folder(paths.root),
             metrics: paths.metrics.to_owned(),
         })
@@ -177,7 +189,11 @@ impl Params {
         }
         for (name, files) in paths.inputs {
             let files: Vec<OsString> = files.iter().map(OsString::from).collect();
-            variables.insert(variable("RUNNER_INPUT_", name), lines(&files));
+            let files = lines(&files);
+            // A list that no variable can hold must not keep the program from starting.
+            if files.len() <= LONGEST_ARGUMENT {
+                variables.insert(variable("RUNNER_INPUT_", name), files);
+            }
         }
         let output = |(name, file): (&String, &String)| -> (String, OsString) {
             (variable("RUNNER_OUTPUT_", name), paths.outputs.join(file).into())

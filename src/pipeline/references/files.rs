@@ -69,19 +69,20 @@ fn file_or_folder(
 ) -> Result<Source, Problem> {
     let wrong = |what: &str, help: &str| wrong(wanted, reader, what, help);
     let path = Path::new(wanted.text);
+    let own = || wrong("holds the root, and so all that a run writes", "name a folder below");
     let path: PathBuf = match path.is_absolute() {
         true => path.to_owned(),
-        false => within(path).ok_or_else(|| wrong(OUTSIDE.0, OUTSIDE.1))?,
+        false => within(path).ok_or_else(|| match holds(&checks.root.join(path), checks.root) {
+            true => own(),
+            false => wrong(OUTSIDE.0, OUTSIDE.1),
+        })?,
     };
     let full = checks.root.join(&path);
     match std::fs::metadata(&full) {
         Ok(metadata) if metadata.is_file() => Ok(Source::File(path)),
         Ok(metadata) if metadata.is_dir() => {
             if holds(&full, checks.root) {
-                return Err(wrong(
-                    "holds the root, and so all that a run writes",
-                    "name a folder below",
-                ));
+                return Err(own());
             }
             Ok(Source::Folder(path))
         }

@@ -133,8 +133,9 @@ fn a_launch_has_paths_and_parameters_in_arguments_and_environment() {
             "RUNNER_PARAM_UNITS=[8,4]",
         ]
     );
-    let many = (0..10_000).map(|number| (format!("o{number}"), format!("{number}.txt")));
-    let many = Params { outputs: many.collect(), ..params.clone() };
+    let many = (0..40_000).map(|number| (format!("o{number}"), format!("{number}.txt")));
+    let run = Program::Shell("fit".to_owned());
+    let many = Params { run, outputs: many.collect(), ..params.clone() };
     let env = many.describe(&paths).unwrap().env;
     assert!(env.contains_key("RUNNER_OUTPUTS") && !env.contains_key("RUNNER_OUTPUT_O1"));
     let shell = Params { run: Program::Shell("wc ${inputs.data.train}".to_owned()), ..params };
