@@ -8,14 +8,16 @@ use std::io::{self, ErrorKind, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::fingerprint::Digest;
 use crate::freshness::{self, Freshness, UnreadableInput};
 use crate::history::History;
-use crate::pipeline::{self, Invalid, Look, Pipeline, Settings, Stage};
+use crate::pipeline::{self, Invalid, Loaded, Look, Pipeline, Settings, Stage};
 use crate::plan::Plan;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, packed};
 
 pub mod check;
 pub mod completions;
@@ -233,13 +235,37 @@ impl Session<'_> {
     /// # Errors
     ///
     /// Every mistake of the file, for the caller to hand up.
-    pub fn load(&mut self, arguments: &PipelineArguments) -> Result<Pipeline, Error> {
+    pub fn load(&mut self, arguments: &PipelineArguments) -> Result<Arc<Pipeline>, Error> {
+        Ok(Arc::new(self.load_kept(arguments)?.pipeline))
+    }
+
+    /// Does what [`Session::load`] does, and keeps a large pipeline for the next time.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake of the file, for the caller to hand up.
+    pub fn load_and_keep(&mut self, arguments: &PipelineArguments) -> Result<Arc<Pipeline>, Error> {
+        let Loaded { pipeline, to_keep, .. } = self.load_kept(arguments)?;
+        if let Some(bytes) = to_keep {
+            let folder = self.root.join(".runner");
+            let path = kept_path(&folder, &arguments.file);
+            if let Err(error) = packed::write(&folder.join("tmp"), &path, KEPT, &bytes) {
+                // The next run checks the file again, and that is all.
+                tracing::warn!("{error}");
+            }
+        }
+        Ok(Arc::new(pipeline))
+    }
+
+    fn load_kept(&mut self, arguments: &PipelineArguments) -> Result<Loaded, Error> {
         let settings = Settings { sets: arguments.sets.clone(), vars: arguments.vars.clone() };
-        let loaded = pipeline::load(&arguments.file, &self.root, &settings)?;
+        let path = kept_path(&self.root.join(".runner"), &arguments.file);
+        let kept = packed::read(&path, KEPT);
+        let loaded = pipeline::load(&arguments.file, &self.root, &settings, kept.as_deref())?;
         for warning in &loaded.warnings {
             self.err.write_all(warning.render(self.err_look).as_bytes())?;
         }
-        Ok(loaded.pipeline)
+        Ok(loaded)
     }
 
     /// Opens the store of the root.
@@ -271,12 +297,21 @@ impl Session<'_> {
     }
 }
 
+/// What a kept pipeline says of itself; another number where its form changes.
+const KEPT: &str = "runner pipeline 1\n";
+
+/// Gives where the checked pipeline of a file is kept: one for each path that a user gives it.
+fn kept_path(folder: &Path, file: &Path) -> PathBuf {
+    let name = Digest::of(file.as_os_str().as_encoded_bytes());
+    folder.join("pipelines").join(name.to_string())
+}
+
 /// Makes the plan for the stages that the command line names.
 ///
 /// # Errors
 ///
 /// [`Error::Usage`] where one of them is no stage.
-fn plan_of<'p>(pipeline: &'p Pipeline, stages: &[String]) -> Result<Plan<'p>, Error> {
+fn plan_of<'p>(pipeline: &'p Arc<Pipeline>, stages: &[String]) -> Result<Plan<'p>, Error> {
     Plan::new(pipeline, stages).map_err(|unknown| {
         let message = unknown.to_string();
         Error::usage(message, unknown.help)
@@ -289,7 +324,7 @@ fn plan_of<'p>(pipeline: &'p Pipeline, stages: &[String]) -> Result<Plan<'p>, Er
 ///
 /// [`Error::Usage`] where one of them is no stage, [`Error::Input`] where an input cannot be read.
 fn judge<'p>(
-    pipeline: &'p Pipeline,
+    pipeline: &'p Arc<Pipeline>,
     stages: &[String],
     session: &Session<'_>,
 ) -> Result<Vec<(&'p Stage, Freshness)>, Error> {

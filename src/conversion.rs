@@ -11,7 +11,9 @@ use crate::data::{self, DataError};
 use crate::model::keras::{self, KerasError};
 
 /// What a file is turned into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub enum Conversion {
     /// A table, into another format of tables.
     Table(data::Format),

@@ -12,6 +12,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::mem::take;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,23 +29,27 @@ use crate::plan::Plan;
 use crate::schedule::{Schedule, Step, TaskId};
 use crate::stage::Stop;
 use crate::store::artifacts::Artifact;
+use crate::store::seen::SeenStages;
 use crate::store::{Store, StoreError, lock};
 use crate::study::Curve;
 
 mod check;
 mod command;
 mod finish;
+mod forerun;
 mod limits;
 mod listener;
 pub mod machine;
 mod means;
 mod place;
+mod recall;
 pub mod process;
 mod repeats;
 mod retry;
 mod secrets;
 pub mod signals;
 mod spawn;
+mod stage_ref;
 mod start;
 mod study_end;
 mod study_outputs;
@@ -55,10 +60,12 @@ mod worker;
 
 pub use means::Unmet;
 
+use forerun::Forerun;
 use means::Vault;
 use process::Cancel;
 use retry::{Deadline, Ways};
 use signals::Signals;
+use stage_ref::StageRef;
 use trial::Trial;
 use tuning::StudyRun;
 use worker::{End, Message};
@@ -144,17 +151,23 @@ pub fn run(
 }
 
 /// A task of the schedule, with what the loop knows of it.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most tasks are stages: a box for each would be one more"
+)]
 enum Task {
     Stage(StageTask),
     Trial(Box<Trial>),
 }
 
 struct StageTask {
-    stage: Arc<Stage>,
+    stage: StageRef,
     started: Instant,
     reasons: Vec<DirtyReason>,
     /// Its identity, once it was checked.
     manifest: Option<Manifest>,
+    /// The hash of its manifest.
+    fingerprint: Option<Fingerprint>,
     digests: freshness::InputDigests,
     /// The metrics of its latest step.
     metrics: BTreeMap<String, f64>,
@@ -197,6 +210,16 @@ struct Run<'r> {
     ran: HashSet<Fingerprint>,
     roots: BTreeMap<String, Fingerprint>,
     artifacts: Vec<Artifact>,
+    /// What the last run saw of each stage.
+    seen: Arc<SeenStages>,
+    /// What this one sees otherwise; written at the end.
+    news: SeenStages,
+    /// What is found of the stages' files ahead of the loop.
+    forerun: Forerun,
+    /// Whether an action has begun.
+    has_started: bool,
+    /// Whether there was a history before this run: a new one is told of every stage.
+    has_history: bool,
     sender: UnboundedSender<Message>,
     receiver: UnboundedReceiver<Message>,
     cancel: watch::Sender<Cancel>,
@@ -215,9 +238,14 @@ impl<'r> Run<'r> {
         emit: &'r mut dyn FnMut(&Event),
     ) -> Run<'r> {
         let (sender, receiver) = unbounded_channel();
+        let has_history = store.path("history.sqlite").exists();
         let history = History::open(&store.path("history.sqlite"));
+        let seen = Arc::new(store.seen(&plan.pipeline.name));
+        let stages = plan.order.iter().map(|stage| StageRef::new(plan.pipeline, &stage.name));
+        let folder = place::folder(root, &plan.pipeline.name);
+        let forerun = Forerun::start(stages, &seen, &store, folder);
         let mut run = Run {
-            pipeline: Arc::new(plan.pipeline.clone()),
+            pipeline: Arc::clone(plan.pipeline),
             root: root.to_owned(),
             options,
             store,
@@ -236,6 +264,11 @@ impl<'r> Run<'r> {
             ran: HashSet::new(),
             roots: BTreeMap::new(),
             artifacts: Vec::new(),
+            seen,
+            has_history,
+            news: SeenStages::new(),
+            forerun,
+            has_started: false,
             sender,
             receiver,
             cancel: watch::Sender::new(Cancel::None),
@@ -255,10 +288,11 @@ impl<'r> Run<'r> {
             let id = self.schedule.add_stage(&needs, means::request(stage));
             ids.insert(&stage.name, id);
             self.tasks.push(Task::Stage(StageTask {
-                stage: Arc::new((*stage).clone()),
+                stage: StageRef::new(&self.pipeline, &stage.name),
                 started: Instant::now(),
                 reasons: Vec::new(),
                 manifest: None,
+                fingerprint: None,
                 digests: BTreeMap::new(),
                 metrics: BTreeMap::new(),
                 counts: false,
@@ -307,15 +341,29 @@ impl<'r> Run<'r> {
                 break;
             }
         }
-        Ok(self.end(started))
+        let outcome = self.end(started);
+        self.free_aside();
+        Ok(outcome)
+    }
+
+    /// Frees what is large on a thread that nobody waits for: a program that ends with the run need
+    /// not free a hundred thousand tasks first.
+    fn free_aside(&mut self) {
+        let large = (take(&mut self.tasks), take(&mut self.done), take(&mut self.artifacts));
+        // Without the thread they are freed here.
+        let _ = std::thread::Builder::new().name("free".to_owned()).spawn(move || drop(large));
     }
 
     /// Does all that the schedule allows now.
     fn dispatch(&mut self) {
         while let Some(step) = self.schedule.next_step() {
             match step {
+                Step::Check(task) if self.recall(task) => {}
                 Step::Check(task) => self.check(task),
-                Step::Start { task, slots } => self.start(task, slots),
+                Step::Start { task, slots } => {
+                    self.has_started = true;
+                    self.start(task, slots);
+                }
             }
         }
     }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::data;
 use crate::fingerprint::{Digest, DirtyReason, Fingerprint, InputContent, Manifest};
 use crate::history::History;
-use crate::pipeline::{Pipeline, Source, Stage};
+use crate::pipeline::{Input, Pipeline, Source, Stage};
 use crate::plan::Plan;
 use crate::stage::{OutputSpec, Params};
 use crate::store::{Entry, Store};
@@ -67,8 +67,8 @@ impl UnreadableInput {
     }
 }
 
-/// The digests of the outputs of stages that are done, by stage and output.
-pub type OutputDigests = HashMap<(String, String), Digest>;
+/// The digests of the outputs of stages that are done, by stage and by output.
+pub type OutputDigests = HashMap<String, BTreeMap<String, Digest>>;
 
 /// The digests of the files that a stage reads, by the input's full name.
 pub type InputDigests = BTreeMap<String, Digest>;
@@ -88,10 +88,12 @@ pub fn input_digests(
     let mut digests = BTreeMap::new();
     for (name, input) in &stage.inputs {
         let digest = match &input.from {
-            Source::Output { stage, output } => match done.get(&(stage.clone(), output.clone())) {
-                Some(digest) => *digest,
-                None => return Ok(None),
-            },
+            Source::Output { stage, output } => {
+                match done.get(stage).and_then(|outputs| outputs.get(output)) {
+                    Some(digest) => *digest,
+                    None => return Ok(None),
+                }
+            }
             source => content::digest(source, root, store).map_err(|error| UnreadableInput {
                 stage: stage.name.clone(),
                 input: name.clone(),
@@ -102,6 +104,26 @@ pub fn input_digests(
         digests.insert(name.clone(), digest);
     }
     Ok(Some(digests))
+}
+
+/// Does what [`input_digests`] does, as far as it can without reading a file: `None` where one
+/// `stat` does not tell a file's content.
+pub fn known_input_digests(
+    stage: &Stage,
+    root: &Path,
+    store: &Store,
+    done: &OutputDigests,
+) -> Option<InputDigests> {
+    let digest = |(name, input): (&String, &Input)| {
+        let digest = match &input.from {
+            Source::Output { stage, output } => *done.get(stage)?.get(output)?,
+            Source::File(file) => store.known_digest(&root.join(file))?,
+            Source::Table(_) => content::digest(&input.from, root, store).ok()?,
+            Source::Folder(_) | Source::Glob(_) => return None,
+        };
+        Some((name.clone(), digest))
+    };
+    stage.inputs.iter().map(digest).collect()
 }
 
 /// Makes the manifest of a stage from the content of its inputs.
@@ -260,8 +282,8 @@ pub fn of_plan<'p>(
         };
         if let Freshness::Fresh(entry) = &freshness {
             fresh.insert(&stage.name);
-            let outputs = entry.outputs.iter();
-            done.extend(outputs.map(|(name, b)| ((stage.name.clone(), name.clone()), b.digest)));
+            let outputs = entry.outputs.iter().map(|(name, blob)| (name.clone(), blob.digest));
+            done.insert(stage.name.clone(), outputs.collect());
         }
         judged.push((stage, freshness));
     }

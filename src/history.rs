@@ -240,6 +240,7 @@ impl Drop for History {
         self.reader.take();
         if let Some((sender, thread)) = self.writer.take() {
             drop(sender);
+            thread.thread().unpark();
             let _ = thread.join();
         }
     }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::conversion::Conversion;
@@ -25,6 +26,7 @@ mod exports;
 mod gather;
 mod groups;
 mod inputs;
+mod kept;
 pub mod listing;
 mod matrix;
 mod node;
@@ -53,6 +55,9 @@ pub struct Loaded {
     pub pipeline: Pipeline,
     /// Such as variables that nothing uses.
     pub warnings: Vec<Diagnostic>,
+    /// What [`load`] takes to spare the next check of the same file; `None` where it just did, and
+    /// where there is little to spare.
+    pub to_keep: Option<Vec<u8>>,
 }
 
 /// All that is wrong with a pipeline file.
@@ -68,18 +73,32 @@ pub struct Invalid {
 /// Reads and checks a pipeline file. Nothing is run or written.
 ///
 /// `path` is relative to the working directory; the paths of inputs within the file start at `root`.
+/// `kept` is what an earlier call gave to keep, whole: where it is of the same texts, settings and
+/// program, and the disk says nothing else, the check is spared.
 ///
 /// # Errors
 ///
 /// Every mistake of the file, of the files that it names, and of the settings.
-pub fn load(path: &Path, root: &Path, settings: &Settings) -> Result<Loaded, Invalid> {
-    match SourceFile::read(path) {
-        Ok(file) => check::check(&Arc::new(file), root, settings),
+pub fn load(
+    path: &Path,
+    root: &Path,
+    settings: &Settings,
+    kept: Option<&[u8]>,
+) -> Result<Loaded, Invalid> {
+    let file = match SourceFile::read(path) {
+        Ok(file) => Arc::new(file),
         Err(unreadable) => {
             let diagnostic = unreadable.diagnose(path);
-            Err(Invalid { errors: vec![diagnostic], warnings: Vec::new() })
+            return Err(Invalid { errors: vec![diagnostic], warnings: Vec::new() });
         }
+    };
+    let key = kept::key(&file, root, settings);
+    if let Some(pipeline) = kept.and_then(|kept| kept::read(kept, key?, &file, root)) {
+        return Ok(Loaded { pipeline, warnings: Vec::new(), to_keep: None });
     }
+    let mut loaded = check::check(&file, root, settings)?;
+    loaded.to_keep = key.and_then(|key| kept::write(&loaded, key));
+    Ok(loaded)
 }
 
 /// What the command line gives a pipeline beside its file.
@@ -93,12 +112,13 @@ pub struct Settings {
 }
 
 /// A checked pipeline: data only.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pipeline {
     /// Its name: the folder of its artifacts.
     pub name: String,
     /// The file as it was read, then the files that it names and the words of the command line: a
     /// [`Place`] counts them.
+    #[serde(skip)]
     pub sources: Vec<Arc<SourceFile>>,
     /// The variables with what `--set` made of them.
     pub vars: BTreeMap<String, Value>,
@@ -124,7 +144,7 @@ impl Pipeline {
 }
 
 /// A pipeline file's path and text.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct SourceFile {
     /// The path as the user gave it.
     pub path: PathBuf,
@@ -228,7 +248,7 @@ fn pipelines_beside(path: &Path) -> String {
 }
 
 /// One named node of a pipeline.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stage {
     /// Its name.
     pub name: String,
@@ -261,7 +281,7 @@ impl Stage {
 }
 
 /// One file that a stage reads.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
     /// Where it comes from.
     pub from: Source,
@@ -270,7 +290,7 @@ pub struct Input {
 }
 
 /// Where an input comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Source {
     /// An output of another stage.
     Output {
@@ -290,7 +310,7 @@ pub enum Source {
 }
 
 /// The files of a list of inputs, made by the combinations of a matrix.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
     /// The list's name.
     pub list: String,
@@ -304,7 +324,7 @@ pub struct Table {
 }
 
 /// One combination of a stage's matrix.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Combination {
     /// The name under which the file has the stage.
     pub stage: String,
@@ -313,7 +333,7 @@ pub struct Combination {
 }
 
 /// One value of a combination.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
     /// Its key in the matrix.
     pub key: String,
@@ -326,7 +346,7 @@ pub struct Cell {
 }
 
 /// An output under the name that the user wants.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Export {
     /// The file's path under `artifacts/<pipeline>/`.
     pub file: PathBuf,

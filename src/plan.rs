@@ -3,6 +3,7 @@
 //! Knows nothing of what is cached: [`crate::freshness`] says that of a plan.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use petgraph::Incoming;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -15,7 +16,7 @@ use crate::suggest;
 #[derive(Debug)]
 pub struct Plan<'p> {
     /// The pipeline that this is a part of.
-    pub pipeline: &'p Pipeline,
+    pub pipeline: &'p Arc<Pipeline>,
     /// The stages, each after all that it needs.
     pub order: Vec<&'p Stage>,
     graph: DiGraph<&'p Stage, ()>,
@@ -40,7 +41,7 @@ impl<'p> Plan<'p> {
     /// # Errors
     ///
     /// [`UnknownTarget`] where a target is no stage.
-    pub fn new(pipeline: &'p Pipeline, targets: &[String]) -> Result<Plan<'p>, UnknownTarget> {
+    pub fn new(pipeline: &'p Arc<Pipeline>, targets: &[String]) -> Result<Plan<'p>, UnknownTarget> {
         let whole = graph(pipeline);
         let nodes: HashMap<&str, NodeIndex> =
             whole.node_indices().map(|node| (whole[node].name.as_str(), node)).collect();

@@ -138,7 +138,8 @@ impl OutputSpec {
 }
 
 /// The checked params of a stage, with every default filled in.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "a variant is its kind's params")]
 pub enum Params {
     Generate(generate::Params),

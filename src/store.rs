@@ -18,13 +18,15 @@
 //! .runner/past/PIPELINE/NUMBER    fingerprints that a run replaced there
 //! .runner/placed/PIPELINE         digests of a pipeline's artifacts as they were last written
 //! .runner/stat-cache              path -> size, mtime, inode, ctime -> digest
+//! .runner/seen/PIPELINE           what the last run saw of each stage: a cache
+//! .runner/pipelines/abcdef…       a large pipeline as it was checked, by its path: a cache
 //! .runner/durable/                the durability mark, and the stat cache as it was then
 //! .runner/damaged/                what a verification set aside
 //! .runner/version                 the version of this layout
 //! .runner/history.sqlite          the history of runs
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -47,13 +49,15 @@ pub mod error;
 pub mod files;
 mod layout;
 pub mod lock;
+pub mod packed;
 mod roots;
+pub mod seen;
 pub mod stat_cache;
 pub mod usage;
 pub mod verify;
 
 pub use error::StoreError;
-use stat_cache::StatCache;
+use stat_cache::{Stamp, StatCache};
 
 /// How long nobody has written to a temporary file that was left behind.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
@@ -64,7 +68,11 @@ pub struct Store {
     folder: PathBuf,
     stats: Mutex<StatCache>,
     /// What is known to be recorded of artifacts, by pipeline.
-    placed: Mutex<BTreeMap<String, artifacts::Record>>,
+    placed: Mutex<BTreeMap<String, artifacts::Places>>,
+    /// The files of the entries that this process has read or written, as they were then.
+    stamps: Mutex<HashMap<Fingerprint, Stamp>>,
+    /// Whether the file system may know reflinks, as far as it was tried.
+    reflinks: AtomicBool,
     /// What this run has replaced of a pipeline's roots, and the number of its file.
     past: Mutex<BTreeMap<String, (u64, roots::Roots)>>,
     /// The version of the layout that was found.
@@ -140,6 +148,8 @@ impl Store {
             folder: folder.to_owned(),
             stats: Mutex::new(durability::load_stats(folder, &boot)),
             placed: Mutex::default(),
+            stamps: Mutex::default(),
+            reflinks: AtomicBool::new(true),
             past: Mutex::default(),
             version,
             boot,
@@ -215,7 +225,14 @@ impl Store {
 
     /// Reads the entry of `fingerprint`; a damaged one is a miss, as an absent one is.
     pub fn entry(&self, fingerprint: Fingerprint) -> Option<Entry> {
-        files::read_sealed(&self.sharded("entries", fingerprint.0))
+        let (entry, metadata) = files::read_sealed_file(&self.sharded("entries", fingerprint.0))?;
+        self.stamps().insert(fingerprint, Stamp::new(&metadata));
+        Some(entry)
+    }
+
+    /// Says whether there is a file of the entry of `fingerprint`, be it whole or not.
+    pub fn has_entry(&self, fingerprint: Fingerprint) -> bool {
+        self.sharded("entries", fingerprint.0).exists()
     }
 
     /// Writes an entry; its blobs lie in the store already.
@@ -224,7 +241,15 @@ impl Store {
     ///
     /// [`StoreError::Io`] where it cannot be written.
     pub fn put_entry(&self, entry: &Entry) -> Result<(), StoreError> {
-        self.write_sealed(&self.sharded("entries", entry.manifest.fingerprint().0), entry)
+        let fingerprint = entry.manifest.fingerprint();
+        let path = self.sharded("entries", fingerprint.0);
+        self.write_sealed(&path, entry)?;
+        // Whoever puts an entry holds the lock of its action or of publishing.
+        match Stamp::of(&path) {
+            Ok(stamp) => self.stamps().insert(fingerprint, stamp),
+            Err(_) => self.stamps().remove(&fingerprint),
+        };
+        Ok(())
     }
 
     /// Moves a file into the store under its digest.
@@ -306,7 +331,12 @@ impl Store {
         self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn placed(&self) -> MutexGuard<'_, BTreeMap<String, artifacts::Record>> {
+    fn stamps(&self) -> MutexGuard<'_, HashMap<Fingerprint, Stamp>> {
+        // A panic under this lock leaves whole stamps, at worst too few.
+        self.stamps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn placed(&self) -> MutexGuard<'_, BTreeMap<String, artifacts::Places>> {
         // A panic under this lock leaves records as they were read or written.
         self.placed.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::Value;
@@ -79,7 +80,7 @@ pub fn open(session: &Session<'_>) -> Result<Option<Records>, Error> {
 /// # Errors
 ///
 /// [`Error::Usage`] where there is none, or where the name means several combinations of a matrix.
-pub fn one_stage<'p>(pipeline: &'p Pipeline, name: &str) -> Result<&'p Stage, Error> {
+pub fn one_stage<'p>(pipeline: &'p Arc<Pipeline>, name: &str) -> Result<&'p Stage, Error> {
     super::plan_of(pipeline, &[name.to_owned()])?;
     match pipeline.select(name).as_slice() {
         [only] => Ok(only),

@@ -1,6 +1,8 @@
 //! `runner run`: runs what changed, and what depends on it.
 
 use std::collections::HashSet;
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -80,7 +82,8 @@ fn means(arguments: &Run) -> Means {
 ///
 /// Every mistake of the file, and what the executor cannot go on from.
 pub fn run(arguments: &Run, session: &mut Session<'_>) -> Result<Exit, Error> {
-    let pipeline = session.load(&arguments.pipeline)?;
+    // The program ends with the run: to free a hundred thousand stages one by one only takes time.
+    let pipeline = ManuallyDrop::new(session.load_and_keep(&arguments.pipeline)?);
     execute(&pipeline, arguments, arguments.force, session)
 }
 
@@ -90,7 +93,7 @@ pub fn run(arguments: &Run, session: &mut Session<'_>) -> Result<Exit, Error> {
 ///
 /// A stage that is not there, and what the executor cannot go on from.
 pub(super) fn execute(
-    pipeline: &Pipeline,
+    pipeline: &Arc<Pipeline>,
     arguments: &Run,
     force: bool,
     session: &Session<'_>,

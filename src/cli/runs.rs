@@ -33,7 +33,7 @@ pub fn run(arguments: &Runs, session: &mut Session<'_>) -> Result<Exit, Error> {
     let pipeline = match &arguments.file {
         Some(file) => {
             let file = PipelineArguments { file: file.clone(), sets: Vec::new(), vars: Vec::new() };
-            Some(session.load(&file)?.name)
+            Some(session.load(&file)?.name.clone())
         }
         None => None,
     };

@@ -34,7 +34,7 @@ impl Run<'_> {
                 trial.check(store, self.is_forced(&trial.stage, trial.fingerprint))
             }
             Task::Stage(StageTask { stage, .. }) => {
-                let (pipeline, stage) = (Arc::clone(&self.pipeline), Arc::clone(stage));
+                let (pipeline, stage) = (Arc::clone(&self.pipeline), stage.clone());
                 let (root, store) = (self.root.clone(), Arc::clone(&self.store));
                 let known = self.known_digests(&stage);
                 Box::new(move || check_stage(&pipeline, &stage, &root, &store, &known))
@@ -48,12 +48,12 @@ impl Run<'_> {
     }
 
     /// Gives the digests of the outputs that a stage reads.
-    fn known_digests(&self, stage: &Stage) -> OutputDigests {
+    pub(super) fn known_digests(&self, stage: &Stage) -> OutputDigests {
         let sources = stage.inputs.values().filter_map(|input| match &input.from {
-            Source::Output { stage, output } => Some((stage.clone(), output.clone())),
+            Source::Output { stage, .. } => Some(stage),
             Source::File(_) | Source::Folder(_) | Source::Glob(_) | Source::Table(_) => None,
         });
-        sources.filter_map(|source| Some((source.clone(), *self.done.get(&source)?))).collect()
+        sources.filter_map(|stage| Some((stage.clone(), self.done.get(stage)?.clone()))).collect()
     }
 
     pub(super) fn checked(&mut self, task: TaskId, check: Check) {
@@ -66,7 +66,7 @@ impl Run<'_> {
         }
     }
 
-    fn stage_checked(
+    pub(super) fn stage_checked(
         &mut self,
         id: TaskId,
         manifest: Manifest,
@@ -74,7 +74,7 @@ impl Run<'_> {
         found: Found,
     ) {
         let Task::Stage(task) = &self.tasks[id.index()] else { return };
-        let stage = Arc::clone(&task.stage);
+        let stage = task.stage.clone();
         let fingerprint = manifest.fingerprint();
         let forced = self.is_forced(&stage, fingerprint);
         let must_run = self.must_run(&stage, fingerprint);
@@ -95,6 +95,7 @@ impl Run<'_> {
             task.reasons = reasons;
         }
         task.manifest = Some(manifest);
+        task.fingerprint = Some(fingerprint);
         task.digests = digests;
         match entry {
             Some(entry) => self.place(id, Outcome::Cached, entry),

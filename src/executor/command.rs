@@ -11,32 +11,42 @@ use tracing::Instrument;
 mod inputs;
 
 use super::listener::Listener;
+use super::place;
 use super::process;
 use super::worker::{
-    End, Job, attempt_folder, begin, finish, outputs_folder, panicked_text, store_failure,
+    End, InputFile, Job, Message, Placing, attempt_folder, begin, finish, outputs_folder,
+    panicked_text, store_failure,
 };
+use crate::event::Outcome;
+use crate::pipeline::Source;
 use crate::stage::command::{Launch, Paths};
 use crate::stage::{Failure, Finished, Params, Stop};
 use crate::store::{StoreError, files};
 use crate::study::Curve;
 
-/// Runs a command to its end.
-pub(super) async fn run_command(job: Job) -> End {
+/// Runs a command to its end, places the artifacts of a stage that ends well, and tells it.
+pub(super) async fn run_command(job: Job) -> Message {
+    let task = job.task;
+    let ended = |end| Message::Ended { task, end };
     let job = Arc::new(job);
     let beginning = Arc::clone(&job);
-    // Conversions and locks may take long; the loop must not wait for them.
-    let begun = tokio::task::spawn_blocking(move || {
+    let begin = move || {
         let lock = begin(&beginning)?;
         match prepare_command(&beginning) {
             Ok(launch) => Ok((lock, launch)),
             Err(stop) => Err(Box::new(End::Stopped(stop, Curve::default()))),
         }
-    });
-    let (lock, launch) = match begun.await {
+    };
+    let begun = match begins_soon(&job) {
+        true => Ok(begin()),
+        false => tokio::task::spawn_blocking(begin).await,
+    };
+    let (lock, launch) = match begun {
         Ok(Ok(begun)) => begun,
-        Ok(Err(end)) => return *end,
+        Ok(Err(end)) => return ended(*end),
         Err(error) => {
-            return End::Stopped(panicked_text(error.to_string()).into(), Curve::default());
+            let stop = panicked_text(error.to_string()).into();
+            return ended(End::Stopped(stop, Curve::default()));
         }
     };
     let listener = Arc::new(Listener::new(&job));
@@ -50,16 +60,39 @@ pub(super) async fn run_command(job: Job) -> End {
     let exit = process::run(&launch, &terms, &*listener, job.cancel.clone());
     let exit = exit.instrument(job.span()).await;
     let ending = Arc::clone(&job);
-    let ended = tokio::task::spawn_blocking(move || {
-        let _lock = lock;
+    let finished = tokio::task::spawn_blocking(move || {
         let curve = listener.curve();
         let result = exit.and_then(|_| command_result(&ending));
-        told(&ending, finish(&ending, result, curve))
+        let end = told(&ending, finish(&ending, result, curve));
+        drop(lock);
+        match (end, &ending.placing) {
+            (End::Ran(entry), Some(Placing { stage, pipeline })) => {
+                let (store, root) = (&ending.store, &ending.root);
+                place::message(task, Outcome::Ran, entry, store, stage, root, pipeline)
+            }
+            (end, _) => Message::Ended { task, end },
+        }
     });
-    match ended.await {
-        Ok(end) => end,
-        Err(error) => End::Stopped(panicked_text(error.to_string()).into(), Curve::default()),
+    match finished.await {
+        Ok(message) => message,
+        Err(error) => {
+            let stop = panicked_text(error.to_string()).into();
+            ended(End::Stopped(stop, Curve::default()))
+        }
     }
+}
+
+/// Says whether a command needs a few file-system calls alone to begin, which take less than to wake
+/// a thread: nothing to convert, to list, to remove or to hash.
+fn begins_soon(job: &Job) -> bool {
+    let is_plain = |input: &InputFile| {
+        input.format.is_none() && matches!(input.from, Source::Output { .. } | Source::File(_))
+    };
+    let has_remains = || job.store.work_path(job.fingerprint).exists();
+    job.inputs.values().all(is_plain)
+        && !job.force
+        && !job.store.has_entry(job.fingerprint)
+        && !has_remains()
 }
 
 /// Gives a command's inputs names with endings, and describes its process.

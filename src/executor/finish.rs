@@ -5,26 +5,21 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::process::Cancel;
-use super::worker::{self, Message, PlaceResult};
+use super::worker::{self, PlaceResult};
 use super::{Run, StageState, StageTask, Task, place};
 use crate::event::{Event, Outcome, RunOutcome};
 use crate::schedule::TaskId;
 use crate::stage::Failure;
-use crate::store::{Entry, StoreError};
+use crate::store::{Blob, Entry, StoreError};
 
 impl Run<'_> {
     /// Places the artifacts of a stage whose outputs are there; it ends when they are.
     pub(super) fn place(&mut self, id: TaskId, outcome: Outcome, entry: Box<Entry>) {
         let Task::Stage(task) = &self.tasks[id.index()] else { return };
-        let (stage, root) = (Arc::clone(&task.stage), self.root.clone());
+        let (stage, root) = (task.stage.clone(), self.root.clone());
         let (store, pipeline) = (Arc::clone(&self.store), self.pipeline.name.clone());
         self.spawn(id, move || {
-            let placed = place::artifacts(&store, &stage, &entry.outputs).and_then(|artifacts| {
-                let folder = place::folder(&root, &pipeline);
-                let written = store.place(&pipeline, &folder, &artifacts)?;
-                Ok((artifacts, written))
-            });
-            Message::Placed { task: id, outcome, entry, placed }
+            place::message(id, outcome, entry, &store, &stage, &root, &pipeline)
         });
     }
 
@@ -37,6 +32,9 @@ impl Run<'_> {
     ) {
         match placed {
             Ok((artifacts, written)) => {
+                if outcome == Outcome::Ran {
+                    self.ran.insert(self.fingerprint(id));
+                }
                 self.artifacts.extend(artifacts);
                 self.say_placed(written);
             }
@@ -45,12 +43,23 @@ impl Run<'_> {
                 return self.fail(id, worker::with_help(message, &error));
             }
         }
+        self.see(id, entry);
+        self.settle(id, outcome, &entry.outputs, &entry.metrics);
+    }
+
+    /// Ends a stage whose outputs are in the store and in their places.
+    pub(super) fn settle(
+        &mut self,
+        id: TaskId,
+        outcome: Outcome,
+        outputs: &BTreeMap<String, Blob>,
+        metrics: &BTreeMap<String, f64>,
+    ) {
         let name = self.stage_name(id);
-        for (output, blob) in &entry.outputs {
-            self.done.insert((name.clone(), output.clone()), blob.digest);
-        }
+        let digests = outputs.iter().map(|(output, blob)| (output.clone(), blob.digest));
+        self.done.insert(name.clone(), digests.collect());
         self.roots.insert(name, self.fingerprint(id));
-        self.finish_stage(id, outcome, &entry.metrics, None);
+        self.finish_stage(id, outcome, metrics, None);
     }
 
     pub(super) fn fail(&mut self, id: TaskId, failure: Failure) {
@@ -68,9 +77,10 @@ impl Run<'_> {
         failure: Option<Failure>,
     ) {
         self.say_finished(id, outcome, metrics, failure);
-        if let Task::Stage(StageTask { manifest: Some(manifest), .. }) = &self.tasks[id.index()] {
-            let fingerprint = manifest.fingerprint();
-            self.release(id, fingerprint);
+        if let Task::Stage(StageTask { fingerprint: Some(fingerprint), .. }) =
+            &self.tasks[id.index()]
+        {
+            self.release(id, *fingerprint);
         }
         let ended = self.schedule.finish(id, outcome);
         self.end_unstarted(ended);
@@ -98,9 +108,16 @@ impl Run<'_> {
 
     /// Places all artifacts of the run once more under one lock: another run of the pipeline may
     /// have placed its own between ours, and what lies there at the end must be of one run.
+    ///
+    /// Where nothing was placed, each stage's artifacts were looked at just now.
     fn place_as_a_set(&mut self) {
+        if self.store.is_unplaced(&self.pipeline.name) {
+            return;
+        }
         let folder = place::folder(&self.root, &self.pipeline.name);
-        match self.store.place(&self.pipeline.name, &folder, &self.artifacts) {
+        let placed = self.store.place(&self.pipeline.name, &folder, &self.artifacts);
+        let kept = self.store.keep_placed(&self.pipeline.name);
+        match placed.and_then(|placed| kept.map(|()| placed)) {
             Ok(placed) => self.say_placed(placed),
             Err(error) => {
                 let message = format!("the artifacts cannot be placed as a set: {error}");
@@ -121,6 +138,7 @@ impl Run<'_> {
             self.say(&Event::Warning { stage: None, message: error.to_string() });
         }
         self.place_as_a_set();
+        self.keep_seen();
         if let Some(message) = self.history.trouble() {
             self.say(&Event::Warning { stage: None, message });
         }

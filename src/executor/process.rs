@@ -12,11 +12,10 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
-use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::time::{self, MissedTickBehavior};
 
@@ -26,10 +25,13 @@ use crate::stage::command::Launch;
 use crate::stage::{Failure, OutputSpec, Progress, Stop};
 use crate::store::files;
 
+#[cfg_attr(not(target_os = "linux"), path = "process/child/portable.rs")]
+mod child;
 mod log;
 mod logging;
 mod metrics;
 
+use child::Child;
 use logging::Logging;
 
 pub use metrics::read_metrics;
@@ -210,34 +212,10 @@ fn spawn(launch: &Launch, terms: &Terms<'_>) -> Result<(Child, Logging), Failure
         command.env_remove(name);
     }
     command.args(&launch.arguments).envs(&launch.env).current_dir(&launch.dir);
-    command.stdin(Stdio::null()).stdout(streams.0).stderr(streams.1);
-    command.process_group(0);
-    die_with_parent(&mut command);
-    let child = command.spawn().map_err(|error| spawn_failure(launch, &error))?;
-    Ok((child, logging))
+    let (output, errors) = streams;
+    let child = child::spawn(command, output, errors);
+    Ok((child.map_err(|error| spawn_failure(launch, &error))?, logging))
 }
-
-/// Has the kernel kill the program when the thread that starts it dies, as nothing else can where
-/// we are killed ourselves. What the program has started in turn is not reached.
-#[cfg(target_os = "linux")]
-fn die_with_parent(command: &mut Command) {
-    use rustix::process::{getpid, getppid, set_parent_process_death_signal};
-
-    let parent = getpid();
-    let ask = move || {
-        set_parent_process_death_signal(Some(Signal::KILL))?;
-        // It may have died before it was asked.
-        if getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::Interrupted.into()) }
-    };
-    // SAFETY: between fork and exec, `ask` makes two system calls, which are async-signal-safe,
-    // and neither allocates nor takes a lock.
-    unsafe {
-        command.pre_exec(ask);
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn die_with_parent(_: &mut Command) {}
 
 /// The process group of a program; what is left of it is killed when this goes out of scope.
 struct Group(Option<Pid>);
@@ -245,7 +223,7 @@ struct Group(Option<Pid>);
 impl Group {
     fn of(child: &Child) -> Group {
         // A child that has not been waited for has an id, which is its group's too.
-        Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)))
+        Group(child.id())
     }
 
     /// Sends a signal to all members. That there is none left is no error.

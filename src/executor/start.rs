@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::limits::Limits;
-use super::worker::{self, InputFile, Job, Message, Terms};
+use super::worker::{self, InputFile, Job, Message, Placing, Terms};
 use super::{Run, StageTask, Task, command};
 use crate::fingerprint::{Digest, Manifest};
 use crate::freshness::InputDigests;
@@ -36,7 +36,7 @@ impl Run<'_> {
             }
             Task::Stage(task) => {
                 task.started = Instant::now();
-                let stage = Arc::clone(&task.stage);
+                let stage = task.stage.clone();
                 // Only a checked task is started, and the check leaves its manifest.
                 let manifest = task.manifest.clone().expect("a started stage was checked");
                 match stage.kind() {
@@ -93,6 +93,8 @@ impl Run<'_> {
             root: self.root.clone(),
             created: Instant::now(),
             store: Arc::clone(&self.store),
+            placing: (task == of)
+                .then(|| Placing { stage: stage.clone(), pipeline: self.pipeline.name.clone() }),
             sender: self.sender.clone(),
             cancel: self.cancel.subscribe(),
         }
@@ -159,7 +161,7 @@ impl Run<'_> {
             let running = tokio::spawn(command::run_command(job));
             tokio::spawn(async move {
                 let message = match running.await {
-                    Ok(end) => Message::Ended { task, end },
+                    Ok(message) => message,
                     Err(error) => {
                         let failure = worker::panicked(&*error.into_panic());
                         Message::Panicked { task, failure }

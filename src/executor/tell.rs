@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::{Run, StageState, Task};
 use crate::event::{Event, Outcome};
-use crate::fingerprint::{DirtyReason, Fingerprint, Manifest};
+use crate::fingerprint::{DirtyReason, Fingerprint};
 use crate::pipeline::Stage;
 use crate::schedule::TaskId;
 use crate::stage::Failure;
@@ -25,7 +25,7 @@ impl Run<'_> {
                 task.state = StageState::Begun;
                 let (stage, kind) = (task.stage.name.clone(), task.stage.kind());
                 let event = Event::StageStarted { stage, kind, reasons: task.reasons.clone() };
-                let fingerprint = task.manifest.as_ref().map(Manifest::fingerprint);
+                let fingerprint = task.fingerprint;
                 self.history.record(&event, fingerprint, task.manifest.as_ref());
                 return (self.emit)(&event);
             }
@@ -60,6 +60,8 @@ impl Run<'_> {
     ) {
         let Task::Stage(task) = &mut self.tasks[id.index()] else { return };
         let before = std::mem::replace(&mut task.state, StageState::Ended);
+        // Of a stage that is as the last run left it, a large run keeps no row.
+        let is_told = outcome != Outcome::Cached || task.manifest.is_some();
         let event = Event::StageFinished {
             stage: task.stage.name.clone(),
             outcome,
@@ -72,9 +74,11 @@ impl Run<'_> {
             failure,
             because: self.failed_stage.clone().filter(|_| outcome == Outcome::Skipped),
         };
-        let fingerprint = task.manifest.as_ref().map(Manifest::fingerprint);
+        let fingerprint = task.fingerprint;
         *self.counts.entry(outcome).or_default() += 1;
-        self.history.record(&event, fingerprint, task.manifest.as_ref());
+        if is_told {
+            self.history.record(&event, fingerprint, task.manifest.as_ref());
+        }
         (self.emit)(&event);
     }
 
@@ -142,7 +146,7 @@ impl Run<'_> {
             Task::Trial(trial) => trial.fingerprint,
             Task::Stage(task) => {
                 // Whoever asks has the result of a check in hand.
-                task.manifest.as_ref().expect("the stage was checked").fingerprint()
+                task.fingerprint.expect("the stage was checked")
             }
         }
     }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::check::Check;
+use super::stage_ref::StageRef;
 use super::worker::{self, Keep};
 use crate::fingerprint::{Fingerprint, Manifest};
 use crate::freshness;
-use crate::pipeline::Stage;
 use crate::schedule::TaskId;
 use crate::stage::{OutputSpec, Params};
 use crate::store::{Entry, Store, files};
@@ -15,7 +15,7 @@ use crate::study::{Curve, Point, StopRule};
 /// One trial as a task, or where it has several repeats one of those.
 pub(super) struct Trial {
     pub(super) tune: TaskId,
-    pub(super) stage: Arc<Stage>,
+    pub(super) stage: StageRef,
     pub(super) number: u64,
     /// Which of its repeats it is, from 0.
     pub(super) repeat: u64,

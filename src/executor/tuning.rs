@@ -6,9 +6,9 @@
 //! study's stop rule, which decides as it would have on a growing one.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::repeats::{Ended, Gathered, Gathering};
+use super::stage_ref::StageRef;
 use super::study_outputs::keep_best;
 use super::tell::shown;
 use super::trial::{Trial, TrialCheck, Work};
@@ -17,7 +17,6 @@ use super::{Run, Task, means};
 use crate::event::{Event, Outcome, TrialOutcome};
 use crate::fingerprint::{Fingerprint, Manifest};
 use crate::freshness;
-use crate::pipeline::Stage;
 use crate::schedule::TaskId;
 use crate::stage::tune::{self, RepeatRecord, TrialRecord};
 use crate::stage::{Failure, Params, Stop};
@@ -26,8 +25,8 @@ use crate::study::{Curve, Point, Study, TrialEnd};
 
 /// The study of a running tune stage.
 pub(super) struct StudyRun {
-    pub(super) stage: Arc<Stage>,
-    pub(super) base: Arc<Stage>,
+    pub(super) stage: StageRef,
+    pub(super) base: StageRef,
     pub(super) manifest: Manifest,
     digests: freshness::InputDigests,
     pub(super) study: Study,
@@ -51,9 +50,9 @@ impl Run<'_> {
     /// Begins the study of a tune stage; it holds no slot.
     pub(super) fn start_study(&mut self, id: TaskId, manifest: &Manifest) {
         let Task::Stage(task) = &self.tasks[id.index()] else { return };
-        let (stage, digests) = (Arc::clone(&task.stage), task.digests.clone());
+        let (stage, digests) = (task.stage.clone(), task.digests.clone());
         let Params::Tune(params) = &stage.params else { return };
-        let base = Arc::new(self.pipeline.stages[&params.stage].clone());
+        let base = StageRef::new(&self.pipeline, &params.stage);
         let study = tune::study(params, &base.params);
         let run = StudyRun {
             keep: keep_best(params),
@@ -162,7 +161,7 @@ impl Run<'_> {
             keep: if rebuild { None } else { run.keep_of(&manifest, repeat) },
             manifest,
         };
-        let stage = Arc::clone(&run.stage);
+        let stage = run.stage.clone();
         let work = Some(Box::new(work));
         let trial = Trial { tune, stage, number, repeat, fingerprint, rebuild, work };
         self.tasks.push(Task::Trial(Box::new(trial)));

@@ -17,6 +17,7 @@ use super::limits::Limits;
 use super::listener::Listener;
 use super::process::{self, Cancel};
 use super::secrets::Secrets;
+use super::stage_ref::StageRef;
 use super::tuning::StudyRun;
 use crate::conversion::Conversion;
 use crate::data::Format;
@@ -155,10 +156,21 @@ pub struct Job {
     pub created: Instant,
     /// Where outputs go.
     pub store: Arc<Store>,
+    /// The stage whose artifacts are placed when a command has ended; none of a trial.
+    pub placing: Option<Placing>,
     /// Who listens.
     pub sender: UnboundedSender<Message>,
     /// Whether the run is being cancelled.
     pub cancel: watch::Receiver<Cancel>,
+}
+
+/// Whose artifacts are placed, and of which pipeline.
+#[derive(Clone)]
+pub struct Placing {
+    /// The stage.
+    pub stage: StageRef,
+    /// The pipeline's name.
+    pub pipeline: String,
 }
 
 impl Job {

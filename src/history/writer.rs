@@ -16,8 +16,11 @@ use super::schema::{self, SchemaError};
 /// How long a write waits for another process to end its own.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long writes gather: one transaction for each would cost a short stage more than its work.
+const GATHER: Duration = Duration::from_millis(50);
+
 /// Writes of one transaction at most, so that others get their turn.
-const BATCH: usize = 1000;
+const BATCH: usize = 10_000;
 
 /// Writes that are kept at most for another try.
 const KEPT: usize = 100_000;
@@ -61,6 +64,8 @@ pub fn write_all(path: &Path, writes: &Receiver<Write>, trouble: &Sender<Option<
     let mut place = Place::default();
     let mut kept: Vec<Write> = Vec::new();
     while let Ok(first) = writes.recv() {
+        // Whoever ends the history wakes this thread.
+        std::thread::park_timeout(GATHER);
         // Without a history, what comes is thrown away.
         let Some(connection) = &mut connection else { continue };
         kept.push(first);

@@ -45,7 +45,9 @@ const BACKEND: &str = "tensorflow";
 const KEY: &str = "runner";
 
 /// A format of Keras's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub enum Format {
     /// One HDF5 file, which older versions of Keras wrote.
     H5,

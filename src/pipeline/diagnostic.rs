@@ -17,7 +17,19 @@ use super::SourceFile;
 use crate::suggest;
 
 /// Where something stands: a range of bytes in one of the [`Sources`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct Place {
     /// The source's number: 0 is the pipeline file; then come the files that it names, and the words
     /// of the command line.

@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::check::Checks;
 use super::diagnostic::{Problem, did_you_mean};
 use super::draft::{Draft, text_field, words};
@@ -13,7 +15,7 @@ use super::node::{Data, Node};
 use crate::stage::{Params, StageKind};
 
 /// Options of execution.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Options {
     /// What the stage is for.
     pub description: Option<String>,
@@ -34,7 +36,7 @@ pub struct Options {
 }
 
 /// How often a failed action is tried again, and after what pause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retries {
     /// Attempts after the first.
     pub attempts: u32,
@@ -43,7 +45,7 @@ pub struct Retries {
 }
 
 /// What a stage asks of the machine; what is absent is its kind's to choose.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resources {
     /// CPUs.
     pub cpus: Option<usize>,

@@ -21,7 +21,7 @@ fn output(stage: &str, output: &str) -> Source {
 
 #[test]
 fn the_main_pipeline_is_what_its_file_says() {
-    let Loaded { pipeline, warnings } = checked(LAMBDA, &[]).unwrap();
+    let Loaded { pipeline, warnings, .. } = checked(LAMBDA, &[]).unwrap();
     assert!(warnings.is_empty());
     assert_eq!(pipeline.name, "lambda");
     assert_eq!(pipeline.vars["rows"], 20000);

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent, presets};
+use indexmap::IndexSet;
 
 use super::{lines, text};
 use crate::event::{Event, Outcome, RunOutcome, TrialOutcome};
@@ -25,7 +26,7 @@ pub struct Summary {
     /// The folder to which paths are shown relative.
     base: PathBuf,
     /// The stages in the order of the plan.
-    stages: Vec<String>,
+    stages: IndexSet<String>,
     finished: BTreeMap<String, Finished>,
     trials: BTreeMap<String, BTreeMap<&'static str, u64>>,
     best: BTreeMap<String, f64>,
@@ -45,7 +46,7 @@ impl Summary {
     pub fn new(base: PathBuf) -> Summary {
         Summary {
             base,
-            stages: Vec::new(),
+            stages: IndexSet::new(),
             finished: BTreeMap::new(),
             trials: BTreeMap::new(),
             best: BTreeMap::new(),
@@ -61,7 +62,7 @@ impl Summary {
     /// Takes note of an event; on the last one, gives the closing lines.
     pub fn event(&mut self, event: &Event) -> Vec<String> {
         match event {
-            Event::RunStarted { stages, .. } => self.stages.clone_from(stages),
+            Event::RunStarted { stages, .. } => self.stages = stages.iter().cloned().collect(),
             Event::TrialFinished { stage, outcome, best, .. } => {
                 self.trial(stage, *outcome);
                 if let Some(best) = best {
@@ -89,7 +90,7 @@ impl Summary {
                     metrics: metrics.clone(),
                 };
                 if !self.stages.contains(stage) {
-                    self.stages.push(stage.clone());
+                    self.stages.insert(stage.clone());
                 }
                 self.finished.insert(stage.clone(), finished);
             }

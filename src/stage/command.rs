@@ -134,6 +134,11 @@ impl Params {
         files::undeclared(self, root, declared)
     }
 
+    /// Says whether the command names any file, declared or not, as far as `may_be_file` tells.
+    pub fn names_any_file(&self, root: &Path, may_be_file: impl FnMut(PathBuf) -> bool) -> bool {
+        files::names_any(self, root, may_be_file)
+    }
+
     /// Describes the process to start.
     ///
     /// # Errors

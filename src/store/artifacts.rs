@@ -5,12 +5,25 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
+use super::stat_cache::Stamp;
 use super::{Store, StoreError, files, lock};
 use crate::fingerprint::Digest;
 
 /// What was last placed where.
-pub(super) type Record = BTreeMap<PathBuf, Digest>;
+type Record = BTreeMap<PathBuf, Digest>;
+
+/// What is known of a pipeline's artifacts.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// As it was read, with what this process has placed since.
+    record: Record,
+    /// What this process has placed since, and the file does not tell.
+    news: Record,
+    /// The file as it was read.
+    stamp: Option<Stamp>,
+}
 
 /// An output and the place where people look for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +51,9 @@ impl Store {
     /// Makes the artifacts of a pipeline be what the store says, and tells which had to be written.
     ///
     /// They are placed as a set under the pipeline's lock. A file that is neither what it should be
-    /// nor what was last placed there nor any bytes of the store has been edited: it is set aside and not overwritten.
+    /// nor what was last placed there nor any bytes of the store has been edited: it is set aside and
+    /// not overwritten. [`Store::keep_placed`] writes down what was placed: once a run, since the
+    /// store has the bytes of what a killed run placed.
     ///
     /// # Errors
     ///
@@ -54,33 +69,78 @@ impl Store {
             return Ok(Vec::new());
         }
         let _lock = lock::exclusive(&self.path("locks").join(format!("artifacts-{pipeline}")))?;
-        // Read anew: another process may have placed something since.
-        let mut record = self.read_record(pipeline);
         let mut placed = Vec::new();
         for artifact in artifacts {
             let path = folder.join(&artifact.path);
             if !is_placed(artifact) {
-                let set_aside = self.set_edited_aside(&path, record.get(&artifact.path))?;
+                let last = self.last_placed(pipeline, artifact);
+                let set_aside = self.set_edited_aside(&path, last.as_ref())?;
                 self.write_artifact(&path, artifact.digest)?;
                 placed.push(Placed { stage: artifact.stage.clone(), path, set_aside });
             }
-            record.insert(artifact.path.clone(), artifact.digest);
         }
-        self.write_sealed(&self.record_path(pipeline), &record)?;
-        self.placed().insert(pipeline.to_owned(), record);
+        self.with_places(pipeline, |places| {
+            for artifact in artifacts {
+                places.record.insert(artifact.path.clone(), artifact.digest);
+                places.news.insert(artifact.path.clone(), artifact.digest);
+            }
+        });
         Ok(placed)
+    }
+
+    /// Writes down what [`Store::place`] has placed for a pipeline since the last time.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] where it cannot be written.
+    pub fn keep_placed(&self, pipeline: &str) -> Result<(), StoreError> {
+        let news = self.with_places(pipeline, |places| std::mem::take(&mut places.news));
+        if news.is_empty() {
+            return Ok(());
+        }
+        let _lock = lock::exclusive(&self.path("locks").join(format!("artifacts-{pipeline}")))?;
+        // Read anew: another process may have written down its own.
+        let mut record = self.read_record(pipeline);
+        record.extend(news);
+        self.write_sealed(&self.record_path(pipeline), &record)
     }
 
     fn is_placed(&self, path: &Path, artifact: &Artifact) -> bool {
         self.digest(path).is_ok_and(|digest| digest == artifact.digest)
     }
 
-    /// Says whether the record has all of these; it is read once a process.
-    fn is_recorded(&self, pipeline: &str, artifacts: &[Artifact]) -> bool {
+    /// Says whether all of these are recorded.
+    pub fn is_recorded(&self, pipeline: &str, artifacts: &[Artifact]) -> bool {
+        self.with_places(pipeline, |places| {
+            artifacts.iter().all(|one| places.record.get(&one.path) == Some(&one.digest))
+        })
+    }
+
+    /// Says whether neither this process nor, by the record, another has placed anything for a
+    /// pipeline since the record was read.
+    pub fn is_unplaced(&self, pipeline: &str) -> bool {
+        let stamp = Stamp::of(&self.record_path(pipeline)).ok();
+        self.with_places(pipeline, |places| {
+            places.news.is_empty() && stamp.is_some() && stamp == places.stamp
+        })
+    }
+
+    /// Gives what was last placed where an artifact is to lie.
+    fn last_placed(&self, pipeline: &str, artifact: &Artifact) -> Option<Digest> {
+        self.with_places(pipeline, |places| places.record.get(&artifact.path).copied())
+    }
+
+    /// Hands over what is known of a pipeline's artifacts; the file is read once a process.
+    fn with_places<T>(&self, pipeline: &str, work: impl FnOnce(&mut Places) -> T) -> T {
         let mut placed = self.placed();
-        let record =
-            placed.entry(pipeline.to_owned()).or_insert_with(|| self.read_record(pipeline));
-        artifacts.iter().all(|artifact| record.get(&artifact.path) == Some(&artifact.digest))
+        if !placed.contains_key(pipeline) {
+            let stamp = Stamp::of(&self.record_path(pipeline)).ok();
+            let record = self.read_record(pipeline);
+            let places = Places { record, news: Record::new(), stamp };
+            placed.insert(pipeline.to_owned(), places);
+        }
+        // It was put there just now if it was not there before.
+        work(placed.get_mut(pipeline).expect("the pipeline's places"))
     }
 
     fn read_record(&self, pipeline: &str) -> Record {
@@ -128,8 +188,7 @@ impl Store {
     fn write_artifact(&self, path: &Path, digest: Digest) -> Result<(), StoreError> {
         files::create_parent(path)?;
         let (folder, temporaries) = (files::parent(path), self.temporaries());
-        fs::create_dir_all(&temporaries)
-            .map_err(StoreError::io("create the folder", &temporaries))?;
+        files::create_folder(&temporaries)?;
         let device = |folder: &Path| fs::metadata(folder).map(|metadata| metadata.dev()).ok();
         let mut written = Err(io::ErrorKind::CrossesDevices.into());
         if device(folder) == device(&temporaries) {
@@ -140,7 +199,7 @@ impl Store {
             written = self.write_artifact_through(folder, path, digest);
         }
         written.map_err(StoreError::io("copy from the store to", path))?;
-        self.stats().record_own(path, digest);
+        self.stats().record_placed(path, digest);
         self.wrote();
         Ok(())
     }
@@ -148,10 +207,22 @@ impl Store {
     /// Copies a blob to a temporary file in `folder` and renames that.
     fn write_artifact_through(&self, folder: &Path, path: &Path, digest: Digest) -> io::Result<()> {
         let blob = self.blob_path(digest);
-        let copy = |temporary: &Path| reflink_copy::reflink_or_copy(&blob, temporary).map(|_| ());
+        let copy = |temporary: &Path| self.copy(&blob, temporary);
         let temporary = tempfile::Builder::new().prefix(files::TEMPORARY).make_in(folder, copy)?;
         // Blobs are read-only; an artifact is the user's to edit.
         fs::set_permissions(temporary.path(), Permissions::from_mode(0o644))?;
         temporary.persist(path).map_err(|failed| failed.error)
+    }
+
+    /// Copies a file to one that is not there; a reflink where the file system can.
+    fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
+        // An attempt in vain makes a file and removes it: one is enough to know.
+        if self.reflinks.load(Ordering::Relaxed) {
+            match reflink_copy::reflink(from, to) {
+                Ok(()) => return Ok(()),
+                Err(_) => self.reflinks.store(false, Ordering::Relaxed),
+            }
+        }
+        fs::copy(from, to).map(|_| ())
     }
 }

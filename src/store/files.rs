@@ -37,7 +37,16 @@ pub fn digest(path: &Path) -> io::Result<(Digest, u64)> {
 
 /// Reads a value that [`write_sealed`] wrote; `None` where it is absent, damaged or of another shape.
 pub fn read_sealed<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    unseal(&fs::read(path).ok()?)
+    Some(read_sealed_file(path)?.0)
+}
+
+/// Does what [`read_sealed`] does, and tells what `stat` said of the very file that was read.
+pub fn read_sealed_file<T: DeserializeOwned>(path: &Path) -> Option<(T, fs::Metadata)> {
+    let mut file = File::open(path).ok()?;
+    let metadata = file.metadata().ok()?;
+    let mut text = Vec::with_capacity(usize::try_from(metadata.len()).ok()? + 1);
+    file.read_to_end(&mut text).ok()?;
+    Some((unseal(&text)?, metadata))
 }
 
 /// Gives the value in the bytes that [`write_sealed`] wrote; `None` where they are damaged.
@@ -132,7 +141,7 @@ pub fn write_durably(folder: &Path, path: &Path, bytes: &[u8]) -> Result<(), Sto
 ///
 /// [`StoreError::Io`] where the folder cannot be written.
 pub fn temporary_in(folder: &Path) -> Result<tempfile::NamedTempFile, StoreError> {
-    fs::create_dir_all(folder).map_err(StoreError::io("create the folder", folder))?;
+    create_folder(folder)?;
     tempfile::Builder::new()
         .prefix(TEMPORARY)
         .permissions(Permissions::from_mode(0o644))
@@ -158,8 +167,22 @@ pub fn persist(file: tempfile::NamedTempFile, path: &Path) -> Result<(), StoreEr
 ///
 /// [`StoreError::Io`] where it cannot be created.
 pub fn create_parent(path: &Path) -> Result<(), StoreError> {
-    let folder = parent(path);
-    fs::create_dir_all(folder).map_err(StoreError::io("create the folder", folder))
+    create_folder(parent(path))
+}
+
+/// Creates a folder, with those that it lies in, where it is absent; one call where it is there.
+///
+/// # Errors
+///
+/// [`StoreError::Io`] where it cannot be created.
+pub fn create_folder(folder: &Path) -> Result<(), StoreError> {
+    let created = match fs::create_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(folder),
+        // What is no folder there is told by whoever puts a file in it.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    };
+    created.map_err(StoreError::io("create the folder", folder))
 }
 
 /// Gives the folder in which a file lies.

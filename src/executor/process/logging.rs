@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
@@ -27,20 +26,22 @@ pub(super) struct Logging(Option<JoinHandle<()>>);
 impl Logging {
     /// Makes the empty log, and gives what the program writes its output and its errors to. Both are
     /// one open file: what comes first stands first.
-    pub(super) fn begin(log: &Path, secrets: &Secrets) -> io::Result<((Stdio, Stdio), Logging)> {
+    pub(super) fn begin(log: &Path, secrets: &Secrets) -> io::Result<((File, File), Logging)> {
         if let Some(folder) = log.parent() {
             fs::create_dir_all(folder)?;
         }
         File::create(log)?;
         let file = File::options().append(true).open(log)?;
         if secrets.is_empty() {
-            return Ok(((file.try_clone()?.into(), file.into()), Logging(None)));
+            return Ok(((file.try_clone()?, file), Logging(None)));
         }
         let (reader, writer) = io::pipe()?;
         let reader = std::process::ChildStdout::from(OwnedFd::from(reader));
         let reader = ChildStdout::from_std(reader)?;
         let copying = tokio::spawn(copy(reader, file, secrets.clone()));
-        Ok(((writer.try_clone()?.into(), writer.into()), Logging(Some(copying))))
+        let streams = [writer.try_clone()?, writer].map(|one| File::from(OwnedFd::from(one)));
+        let [output, errors] = streams;
+        Ok(((output, errors), Logging(Some(copying))))
     }
 
     /// Waits until all that was said is in the log.

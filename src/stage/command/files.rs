@@ -14,13 +14,20 @@ const DECLARED: char = '\0';
 
 /// Gives a warning for each undeclared file.
 pub fn undeclared(params: &Params, root: &Path, declared: &[PathBuf]) -> Vec<Mention> {
+    let folder = params.folder(root);
+    let words: Vec<String> =
+        words(params).into_iter().filter(|word| folder.join(word).is_file()).collect();
+    // Most commands name no file, and to resolve a path takes many times what a look does.
+    if words.is_empty() {
+        return Vec::new();
+    }
     // A root that cannot be resolved cannot be run in either, and that is said elsewhere.
     let Ok(root) = root.canonicalize() else { return Vec::new() };
     let declared: BTreeSet<PathBuf> =
         declared.iter().filter_map(|path| root.join(path).canonicalize().ok()).collect();
     let folder = params.folder(&root);
     let mut named = BTreeMap::new();
-    for word in words(params) {
+    for word in words {
         let path = folder.join(&word);
         let known = |path: &PathBuf| path.is_file() && path.starts_with(&root);
         if let Some(file) = path.canonicalize().ok().filter(known)
@@ -34,6 +41,13 @@ pub fn undeclared(params: &Params, root: &Path, declared: &[PathBuf]) -> Vec<Men
         Mention { word, issue }
     };
     named.into_iter().map(mention).collect()
+}
+
+/// Says whether the command names any file under `root`, declared or not; `may_be_file` answers for
+/// a path.
+pub fn names_any(params: &Params, root: &Path, may_be_file: impl FnMut(PathBuf) -> bool) -> bool {
+    let folder = params.folder(root);
+    words(params).iter().map(|word| folder.join(word)).any(may_be_file)
 }
 
 fn warning(file: &Path) -> ParamIssue {

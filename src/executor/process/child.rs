@@ -1,0 +1,311 @@
+//! A program as a child process, started without a copy of our memory's map.
+//!
+//! The standard library forks where something is to be done between fork and exec, and a fork copies
+//! the page tables: with a hundred thousand stages in memory, that takes longer than most programs
+//! run. So here the child shares our memory until its exec, as `posix_spawn` has it, and asks the
+//! kernel by itself to die with the thread that started it. Knows nothing of logs or of groups' ends.
+
+use std::ffi::{CString, OsStr, OsString, c_char, c_int, c_void};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus};
+use std::{iter, ptr};
+
+use rustix::process::{Pid, PidfdFlags, WaitOptions, getpid, pidfd_open, waitpid};
+use tokio::io::unix::AsyncFd;
+
+/// Bytes of the child's stack until its exec; it calls the system and nothing else.
+const STACK: usize = 128 * 1024;
+
+/// Where programs are looked for where `PATH` is not set, as `execvp` has it.
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+/// A program that was started.
+#[derive(Debug)]
+pub struct Child {
+    id: Pid,
+    handle: AsyncFd<OwnedFd>,
+    status: Option<ExitStatus>,
+}
+
+impl Child {
+    /// Gives its process id, which is its group's too; `None` once it was waited for.
+    pub fn id(&self) -> Option<Pid> {
+        self.status.is_none().then_some(self.id)
+    }
+
+    /// Waits for its end; may be given up and called again.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's.
+    pub async fn wait(&mut self) -> io::Result<ExitStatus> {
+        loop {
+            if let Some(status) = self.look()? {
+                return Ok(status);
+            }
+            self.handle.readable().await?.clear_ready();
+        }
+    }
+
+    fn look(&mut self) -> io::Result<Option<ExitStatus>> {
+        if self.status.is_none() {
+            let ended = waitpid(Some(self.id), WaitOptions::NOHANG)?;
+            self.status = ended.map(|(_, status)| ExitStatus::from_raw(status.as_raw()));
+        }
+        Ok(self.status)
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // One that was killed but not waited for would stay in the system's table.
+        let _ = self.look();
+    }
+}
+
+/// Starts a program in a process group of its own, with no input, what it says in `output` and
+/// `errors`; of `command`, the program, its arguments, the changes of the environment and the folder
+/// count. The kernel kills it when the calling thread dies.
+///
+/// # Errors
+///
+/// Why it cannot be started.
+#[expect(clippy::needless_pass_by_value, reason = "as the portable way has it")]
+pub fn spawn(command: Command, output: File, errors: File) -> io::Result<Child> {
+    let input = File::open("/dev/null")?;
+    let texts = Texts::of(&command)?;
+    let arguments = pointers(&texts.arguments);
+    let mut image = Image {
+        candidates: pointers(&texts.candidates),
+        // The shell, and the file that it is to run, which is put in when it is known.
+        by_shell: [c"/bin/sh".as_ptr(), ptr::null()]
+            .into_iter()
+            .chain(arguments.iter().skip(1).copied())
+            .collect(),
+        arguments,
+        environment: pointers(&texts.environment),
+        folder: texts.folder.as_ref().map_or(ptr::null(), |folder| folder.as_ptr()),
+        streams: [input.as_raw_fd(), output.as_raw_fd(), errors.as_raw_fd()],
+        parent: getpid().as_raw_nonzero().get(),
+        error: 0,
+    };
+    let id = start(&mut image)?;
+    let handle = pidfd_open(id, PidfdFlags::NONBLOCK).map_err(io::Error::from).and_then(register);
+    match handle {
+        Ok(handle) => Ok(Child { id, handle, status: None }),
+        Err(error) => {
+            // Nobody could wait for it.
+            let _ = rustix::process::kill_process_group(id, rustix::process::Signal::KILL);
+            let _ = waitpid(Some(id), WaitOptions::empty());
+            Err(error)
+        }
+    }
+}
+
+fn register(handle: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an owned descriptor stays open and the same as long as it is owned, and it goes with
+    // what owns it.
+    Ok(unsafe { AsyncFd::register_with_interest(handle, tokio::io::Interest::READABLE) }?)
+}
+
+/// The texts of a program's start as the system wants them.
+struct Texts {
+    candidates: Vec<CString>,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+    folder: Option<CString>,
+}
+
+impl Texts {
+    fn of(command: &Command) -> io::Result<Texts> {
+        let environment = environment(command);
+        let path = environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path);
+        let program = command.get_program();
+        let candidates: Vec<OsString> = match program.as_bytes().contains(&b'/') {
+            true => vec![program.to_owned()],
+            false => {
+                std::env::split_paths(path.map_or(OsStr::new(DEFAULT_PATH), OsString::as_os_str))
+                    .map(|folder| folder.join(program).into_os_string())
+                    .collect()
+            }
+        };
+        let pair = |(name, value): &(OsString, OsString)| {
+            [name.as_bytes(), b"=", value.as_bytes()].concat()
+        };
+        Ok(Texts {
+            candidates: candidates
+                .iter()
+                .map(|one| text(one.as_bytes()))
+                .collect::<Result<_, _>>()?,
+            arguments: iter::once(program)
+                .chain(command.get_args())
+                .map(|argument| text(argument.as_bytes()))
+                .collect::<Result<_, _>>()?,
+            environment: environment.iter().map(|one| text(pair(one))).collect::<Result<_, _>>()?,
+            folder: command
+                .get_current_dir()
+                .map(|folder| text(folder.as_os_str().as_bytes()))
+                .transpose()?,
+        })
+    }
+}
+
+/// Gives our environment with what `command` changes of it.
+fn environment(command: &Command) -> Vec<(OsString, OsString)> {
+    let changes: Vec<(&OsStr, Option<&OsStr>)> = command.get_envs().collect();
+    let is_changed = |name: &OsStr| changes.iter().any(|(changed, _)| *changed == name);
+    let set = changes.iter().filter_map(|(name, value)| Some(((*name).into(), (*value)?.into())));
+    std::env::vars_os().filter(|(name, _)| !is_changed(name)).chain(set).collect()
+}
+
+fn text(bytes: impl Into<Vec<u8>>) -> io::Result<CString> {
+    CString::new(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "it holds a nul"))
+}
+
+/// Gives pointers to texts, with the null at their end that the system wants.
+fn pointers(texts: &[CString]) -> Vec<*const c_char> {
+    texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
+}
+
+/// All that the child needs, laid out before it exists: it must not allocate.
+struct Image {
+    candidates: Vec<*const c_char>,
+    arguments: Vec<*const c_char>,
+    by_shell: Vec<*const c_char>,
+    environment: Vec<*const c_char>,
+    folder: *const c_char,
+    streams: [c_int; 3],
+    parent: c_int,
+    /// What kept the child from its exec, for the parent to read.
+    error: c_int,
+}
+
+/// Makes the child and waits for its exec.
+fn start(image: &mut Image) -> io::Result<Pid> {
+    let mut stack = vec![0u128; STACK / size_of::<u128>()];
+    let top = stack.as_mut_ptr_range().end;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    let argument = ptr::from_mut(image).cast::<c_void>();
+    // SAFETY: signals are blocked around the call, so that no handler of ours runs in the child, and
+    // the mask is restored after it. With CLONE_VFORK this thread is suspended until the child has
+    // called exec or has ended, so `image` and `stack`, whose end is aligned and which is far larger
+    // than what `enter` and the calls in it need, outlive the child's use of them, and nobody else
+    // has them meanwhile.
+    let id = unsafe {
+        let mut all = std::mem::zeroed();
+        let mut before = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+        let id = libc::clone(enter, top.cast(), flags, argument);
+        let id = if id < 0 { Err(io::Error::last_os_error()) } else { Ok(id) };
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut());
+        id?
+    };
+    // The system has just given it.
+    let id = Pid::from_raw(id).expect("a child's id");
+    if image.error != 0 {
+        let _ = waitpid(Some(id), WaitOptions::empty());
+        return Err(io::Error::from_raw_os_error(image.error));
+    }
+    Ok(id)
+}
+
+/// The child's life until its exec; its result is its exit code where there is none.
+extern "C" fn enter(image: *mut c_void) -> c_int {
+    // SAFETY: `start` hands over an image that nobody else has until this child has called exec or
+    // has ended. What is called here are system calls, which neither allocate nor take a lock.
+    unsafe {
+        let image = &mut *image.cast::<Image>();
+        image.error = prepare(image).and_then(|()| execute(image)).map_or_else(errno, |()| 0);
+    }
+    127
+}
+
+fn errno(error: io::Error) -> c_int {
+    error.raw_os_error().unwrap_or(libc::EINVAL)
+}
+
+/// Does what is to be done before the exec.
+///
+/// # Safety
+///
+/// Only for [`enter`].
+unsafe fn prepare(image: &Image) -> io::Result<()> {
+    // SAFETY: system calls on values of this process; `folder` is null or a text of `start`'s caller.
+    unsafe {
+        done(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
+        // The parent may have died before it was asked.
+        if libc::getppid() != image.parent {
+            return Err(io::Error::from_raw_os_error(libc::ESRCH));
+        }
+        done(libc::setpgid(0, 0))?;
+        for (stream, file) in (0..).zip(image.streams) {
+            done(libc::dup2(file, stream))?;
+        }
+        if !image.folder.is_null() {
+            done(libc::chdir(image.folder))?;
+        }
+        forget_handlers();
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        done(libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut()))
+    }
+}
+
+/// Lets no handler of ours run once signals come through again; what is ignored stays so, but for
+/// SIGPIPE, which the standard library ignores for us alone.
+///
+/// # Safety
+///
+/// Only for [`enter`].
+unsafe fn forget_handlers() {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: the table of handlers is this process's own, and the default is no function.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            let known = libc::sigaction(signal, ptr::null(), &raw mut action) == 0;
+            let is_ours = action.sa_sigaction != libc::SIG_DFL
+                && (action.sa_sigaction != libc::SIG_IGN || signal == libc::SIGPIPE);
+            if known && is_ours {
+                let default: libc::sigaction = std::mem::zeroed();
+                libc::sigaction(signal, &raw const default, ptr::null_mut());
+            }
+        }
+    }
+}
+
+/// Becomes the first candidate that there is, as `execvp` does; comes back only with an error.
+///
+/// # Safety
+///
+/// Only for [`enter`].
+unsafe fn execute(image: &mut Image) -> io::Result<()> {
+    let (arguments, environment) = (image.arguments.as_ptr(), image.environment.as_ptr());
+    let mut worst = io::Error::from_raw_os_error(libc::ENOENT);
+    for candidate in image.candidates.iter().filter(|candidate| !candidate.is_null()) {
+        // SAFETY: texts and lists of `start`'s caller, each with its end.
+        unsafe { libc::execve(*candidate, arguments, environment) };
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::ENOENT | libc::ENOTDIR) => {}
+            Some(libc::EACCES) => worst = error,
+            Some(libc::ENOEXEC) => {
+                // A script without its first line.
+                image.by_shell[1] = *candidate;
+                // SAFETY: as above.
+                unsafe { libc::execve(image.by_shell[0], image.by_shell.as_ptr(), environment) };
+                return Err(io::Error::last_os_error());
+            }
+            _ => return Err(error),
+        }
+    }
+    Err(worst)
+}
+
+fn done(result: c_int) -> io::Result<()> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
