@@ -306,7 +306,28 @@ pub enum Source {
     /// The files of the user's that a pattern fits; relative to the root, or absolute.
     Glob(String),
     /// A table of the files that a list of inputs holds, with what each stands for.
-    Table(Arc<Table>),
+    Table(#[serde(with = "shared")] Arc<Table>),
+}
+
+/// A shared value as it would be alone. serde has a feature for it, with which all our dependencies
+/// would be built once more.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<T: Serialize, S: Serializer>(
+        value: &Arc<T>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        value.as_ref().serialize(serializer)
+    }
+
+    pub fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Arc<T>, D::Error> {
+        T::deserialize(deserializer).map(Arc::new)
+    }
 }
 
 /// The files of a list of inputs, made by the combinations of a matrix.
