@@ -11,7 +11,8 @@
 //! .runner/conversions/ab/cdef…    digest of a blob in another format, with a checksum
 //! .runner/checkpoints/abcdef…/    what an unfinished action goes on from
 //! .runner/tmp/                    files that are being written
-//! .runner/work/abcdef…/           the fresh folder of an action in flight
+//! .runner/work/abcdef…/           the folder of an action in flight
+//! .runner/work/spare-…, links-…   folders for the next actions of a run, links to what they read
 //! .runner/logs/abcdef….log        the output of a command
 //! .runner/locks/…                 the operating system's advisory locks
 //! .runner/roots/PIPELINE          fingerprints of a pipeline's stages as they were last
@@ -27,7 +28,6 @@
 //! ```
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,6 +55,7 @@ pub mod seen;
 pub mod stat_cache;
 pub mod usage;
 pub mod verify;
+pub mod work;
 
 pub use error::StoreError;
 use stat_cache::{Stamp, StatCache};
@@ -71,6 +72,10 @@ pub struct Store {
     placed: Mutex<BTreeMap<String, artifacts::Places>>,
     /// The files of the entries that this process has read or written, as they were then.
     stamps: Mutex<HashMap<Fingerprint, Stamp>>,
+    /// What names this process's own folders.
+    session: String,
+    /// Working folders that wait for another action.
+    spares: Mutex<Vec<work::Spare>>,
     /// Whether the file system may know reflinks, as far as it was tried.
     reflinks: AtomicBool,
     /// What this run has replaced of a pipeline's roots, and the number of its file.
@@ -149,6 +154,8 @@ impl Store {
             stats: Mutex::new(durability::load_stats(folder, &boot)),
             placed: Mutex::default(),
             stamps: Mutex::default(),
+            session: format!("{}-{:x}", std::process::id(), stat_cache::now()),
+            spares: Mutex::default(),
             reflinks: AtomicBool::new(true),
             past: Mutex::default(),
             version,
@@ -183,14 +190,7 @@ impl Store {
     /// Removes the temporary files and working folders that killed runs left behind.
     pub fn sweep(&self) {
         files::remove_older(&self.temporaries(), ABANDONED);
-        for folder in files::list(&self.path("work")) {
-            let Some(name) = folder.file_name().and_then(|name| name.to_str()) else { continue };
-            let Ok(digest) = name.parse() else { continue };
-            // Whoever works there holds the action's lock.
-            if let Ok(Some(_lock)) = lock::try_action(&self.lock_path(Fingerprint(digest))) {
-                let _ = fs::remove_dir_all(&folder);
-            }
-        }
+        self.sweep_work(ABANDONED);
     }
 
     /// Gives the path of a file or folder of the store.
@@ -261,9 +261,8 @@ impl Store {
         let (digest, size) = files::digest(file).map_err(StoreError::io("read", file))?;
         let path = self.blob_path(digest);
         if !self.has_blob(digest) {
-            files::create_parent(&path)?;
             files::make_read_only(file)?;
-            fs::rename(file, &path).map_err(StoreError::io("move into the store", file))?;
+            files::rename_in(file, &path).map_err(StoreError::io("move into the store", file))?;
             self.stats().record_own(&path, digest);
             self.wrote();
         }
@@ -291,7 +290,8 @@ impl Store {
     ///
     /// The operating system's, where the file cannot be read.
     pub fn digest(&self, path: &Path) -> io::Result<Digest> {
-        if let Some(digest) = self.stats().lookup(path)? {
+        let stamp = Stamp::of(path)?;
+        if let Some(digest) = self.stats().lookup(path, stamp) {
             return Ok(digest);
         }
         // Hashed outside the lock: a large file must not hold up the others.

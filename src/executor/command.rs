@@ -21,7 +21,7 @@ use crate::event::Outcome;
 use crate::pipeline::Source;
 use crate::stage::command::{Launch, Paths};
 use crate::stage::{Failure, Finished, Params, Stop};
-use crate::store::{StoreError, files};
+use crate::store::{StoreError, files, work};
 use crate::study::Curve;
 
 /// Runs a command to its end, places the artifacts of a stage that ends well, and tells it.
@@ -108,7 +108,7 @@ fn prepare_command(job: &Job) -> Result<Launch, Stop> {
         root: &job.root,
         inputs: &inputs,
         outputs: &outputs_folder(job),
-        metrics: &attempt_folder(job).join("metrics.jsonl"),
+        metrics: &attempt_folder(job).join(work::METRICS),
     })?;
     if let Some(gpus) = &job.terms.gpus {
         launch.env.insert("CUDA_VISIBLE_DEVICES".to_owned(), gpus.into());

@@ -142,6 +142,7 @@ impl Run<'_> {
         if let Some(message) = self.history.trouble() {
             self.say(&Event::Warning { stage: None, message });
         }
+        self.store.leave_work();
         self.store.sweep();
         let count = |outcome| self.counts.get(&outcome).copied().unwrap_or(0);
         let outcome = if *self.cancel.borrow() != Cancel::None {

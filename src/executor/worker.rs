@@ -211,9 +211,7 @@ pub(super) fn begin(job: &Job) -> Result<lock::Lock, Box<End>> {
     if job.force && job.terms.attempt == 1 {
         files::remove_folder(&job.store.checkpoint_path(job.fingerprint)).map_err(failed)?;
     }
-    // Whatever an earlier attempt left.
-    files::remove_folder(&job.store.work_path(job.fingerprint)).map_err(failed)?;
-    files::fresh_folder(&outputs_folder(job)).map_err(failed)?;
+    job.store.begin_work(job.fingerprint, &job.attempt).map_err(failed)?;
     // The loop listens as long as a worker lives; at a second Ctrl-C nobody does.
     let _ = job.sender.send(Message::Begun { task: job.task });
     Ok(lock)
@@ -265,7 +263,7 @@ pub(super) fn finish(job: &Job, result: Result<Finished, Stop>, curve: Curve) ->
             End::Stopped(stop, curve)
         }
     };
-    let _ = files::remove_folder(&job.store.work_path(job.fingerprint));
+    job.store.end_work(job.fingerprint, &job.attempt);
     if let End::Ran(_) = end
         && job.created.elapsed() > WORTH_A_SYNC
         && let Err(error) = job.store.sync()

@@ -269,8 +269,10 @@ impl Store {
         for path in files::list(&self.path("locks")) {
             let name = path.file_name().and_then(|name| name.to_str());
             if name.is_some_and(|name| name.parse::<Digest>().is_ok()) {
-                // Letting it go removes it.
-                drop(lock::try_action(&path));
+                // Whoever has it holds its action's lock.
+                if let Ok(Some(_held)) = lock::try_action(&path) {
+                    let _ = fs::remove_file(&path);
+                }
             }
         }
     }

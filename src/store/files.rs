@@ -97,7 +97,6 @@ fn seal(value: &impl Serialize) -> Vec<u8> {
 ///
 /// [`StoreError::Io`] where it cannot be written.
 pub fn write_through(folder: &Path, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    create_parent(path)?;
     let mut file = temporary_in(folder)?;
     file.write_all(bytes).map_err(StoreError::io("write", path))?;
     persist(file, path)
@@ -141,12 +140,20 @@ pub fn write_durably(folder: &Path, path: &Path, bytes: &[u8]) -> Result<(), Sto
 ///
 /// [`StoreError::Io`] where the folder cannot be written.
 pub fn temporary_in(folder: &Path) -> Result<tempfile::NamedTempFile, StoreError> {
-    create_folder(folder)?;
-    tempfile::Builder::new()
-        .prefix(TEMPORARY)
-        .permissions(Permissions::from_mode(0o644))
-        .tempfile_in(folder)
-        .map_err(StoreError::io("create a file in", folder))
+    let create = || {
+        tempfile::Builder::new()
+            .prefix(TEMPORARY)
+            .permissions(Permissions::from_mode(0o644))
+            .tempfile_in(folder)
+    };
+    let file = match create() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            create_folder(folder)?;
+            create()
+        }
+        other => other,
+    };
+    file.map_err(StoreError::io("create a file in", folder))
 }
 
 /// Renames a temporary file into place.
@@ -155,9 +162,30 @@ pub fn temporary_in(folder: &Path) -> Result<tempfile::NamedTempFile, StoreError
 ///
 /// [`StoreError::Io`] where it cannot be renamed.
 pub fn persist(file: tempfile::NamedTempFile, path: &Path) -> Result<(), StoreError> {
-    match file.persist(path) {
-        Ok(_) => Ok(()),
-        Err(failed) => Err(StoreError::io("write", path)(failed.error)),
+    let failed = match file.persist(path) {
+        Ok(_) => return Ok(()),
+        Err(failed) => failed,
+    };
+    // Mostly the folder is there: it is made where that turns out to be wrong.
+    if failed.error.kind() == io::ErrorKind::NotFound {
+        create_parent(path)?;
+        let persisted = failed.file.persist(path);
+        return persisted.map(|_| ()).map_err(|failed| StoreError::io("write", path)(failed.error));
+    }
+    Err(StoreError::io("write", path)(failed.error))
+}
+
+/// Renames a file, and makes the folder in which it will lie where it is absent.
+///
+/// # Errors
+///
+/// The operating system's.
+pub fn rename_in(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(parent(to)).and_then(|()| fs::rename(from, to))
+        }
+        other => other,
     }
 }
 

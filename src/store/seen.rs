@@ -79,7 +79,8 @@ impl Store {
 
     /// Gives the digest of a file's content where one `stat` can tell it.
     pub fn known_digest(&self, path: &Path) -> Option<Digest> {
-        self.stats().lookup(path).ok().flatten()
+        let stamp = Stamp::of(path).ok()?;
+        self.stats().lookup(path, stamp)
     }
 
     /// Says whether these artifacts lie where they should, by `stat` alone.

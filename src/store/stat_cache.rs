@@ -125,15 +125,12 @@ impl StatCache {
         Ok(())
     }
 
-    /// Gives the digest of a file that is as it was when it was hashed.
+    /// Gives the digest of a file that is as it was when it was hashed; `stamp` is what it is now.
     ///
-    /// # Errors
-    ///
-    /// The operating system's, where there is no such file.
-    pub fn lookup(&self, path: &Path) -> io::Result<Option<Digest>> {
-        let stamp = Stamp::of(path)?;
+    /// Whoever asks has looked already, so that nobody waits for a look of another.
+    pub fn lookup(&self, path: &Path, stamp: Stamp) -> Option<Digest> {
         let record = self.records.get(path).filter(|record| record.stamp == stamp);
-        Ok(record.map(|record| record.digest))
+        record.map(|record| record.digest)
     }
 
     /// Records the digest of a file that was hashed after the moment `before`.

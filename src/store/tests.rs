@@ -223,10 +223,10 @@ fn the_stat_cache_survives_and_a_damaged_one_is_empty() {
     let blob = put(&first, b"rows");
     first.save_stats().unwrap();
     let again = Store::open(&folder.path().join(".runner")).unwrap();
-    assert_eq!(again.stats().lookup(&again.blob_path(blob.digest)).unwrap(), Some(blob.digest));
+    assert_eq!(again.known_digest(&again.blob_path(blob.digest)), Some(blob.digest));
     fs::write(first.path("stat-cache"), b"nonsense").unwrap();
     let empty = Store::open(&folder.path().join(".runner")).unwrap();
-    assert_eq!(empty.stats().lookup(&empty.blob_path(blob.digest)).unwrap(), None);
+    assert_eq!(empty.known_digest(&empty.blob_path(blob.digest)), None);
     assert!(empty.has_blob(blob.digest));
 }
 
@@ -239,4 +239,58 @@ fn an_actions_lock_is_held_by_one() {
     assert!(lock::try_action(&path).unwrap().is_none());
     drop(held);
     assert!(lock::try_action(&path).unwrap().is_some());
+}
+
+#[test]
+fn a_working_folder_is_handed_on_empty_and_under_another_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let fingerprint = |name: &str| Fingerprint(Digest::of(name.as_bytes()));
+    let (one, two) = (fingerprint("one"), fingerprint("two"));
+    store.begin_work(one, "first").unwrap();
+    let first = store.work_path(one).join("first");
+    let inode = fs::metadata(&first).unwrap().ino();
+    let blob = put(&store, b"rows");
+    store.link(&store.blob_path(blob.digest), &first.join("inputs/a.csv")).unwrap();
+    assert_eq!(fs::read(first.join("inputs/a.csv")).unwrap(), b"rows");
+    fs::create_dir(first.join("outputs/left")).unwrap();
+    fs::write(first.join("outputs/left/file"), b"left").unwrap();
+    fs::write(first.join(work::METRICS), b"{}").unwrap();
+    store.end_work(one, "first");
+    assert!(!store.work_path(one).exists());
+
+    store.begin_work(two, "second").unwrap();
+    let second = store.work_path(two).join("second");
+    assert_eq!(fs::metadata(&second).unwrap().ino(), inode);
+    let names = |path: &Path| files::list(path).len();
+    assert_eq!(names(&second), 2, "its two folders");
+    assert_eq!((names(&second.join("outputs")), names(&second.join("inputs"))), (0, 0));
+
+    // Rights that a program took away are no other's to find.
+    fs::set_permissions(second.join("outputs"), fs::Permissions::from_mode(0o500)).unwrap();
+    store.end_work(two, "second");
+    store.begin_work(one, "third").unwrap();
+    let third = store.work_path(one).join("third");
+    assert_ne!(fs::metadata(&third).unwrap().ino(), inode);
+    store.end_work(one, "third");
+    store.leave_work();
+    assert_eq!(names(&store.path("work")), 0);
+}
+
+#[test]
+fn a_sweep_leaves_folders_in_use_and_those_that_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, other) = (store(&folder), store(&folder));
+    let fingerprint = Fingerprint(Digest::of(b"one"));
+    store.begin_work(fingerprint, "first").unwrap();
+    let lock = lock::try_action(&store.lock_path(fingerprint)).unwrap();
+    other.sweep();
+    assert!(store.work_path(fingerprint).exists());
+    drop(lock);
+    other.sweep();
+    assert!(!store.work_path(fingerprint).exists(), "a killed run left it");
+    store.begin_work(fingerprint, "second").unwrap();
+    store.end_work(fingerprint, "second");
+    other.sweep();
+    assert_eq!(files::list(&store.path("work")).len(), 1);
 }

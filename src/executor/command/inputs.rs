@@ -17,7 +17,7 @@ use crate::store::{StoreError, files};
 
 /// Gives the paths of each input by name, and makes in `folder` what has to be made for them.
 pub fn paths(job: &Job, folder: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>, Stop> {
-    files::fresh_folder(folder).map_err(|error| store_failure(&error))?;
+    files::create_folder(folder).map_err(|error| store_failure(&error))?;
     let mut paths = BTreeMap::new();
     for (name, input) in &job.inputs {
         let found = match &input.from {
@@ -54,14 +54,20 @@ fn pattern(job: &Job, name: &str, input: &InputFile) -> Result<Vec<PathBuf>, Sto
 fn file(job: &Job, folder: &Path, name: &str, input: &InputFile) -> Result<PathBuf, Stop> {
     let path = readable(job, input)?;
     let is_blob = path.starts_with(job.store.path("blobs"));
-    if is_blob { link_blob(folder, name, input, &path) } else { Ok(path) }
+    if is_blob { link_blob(job, folder, name, input, &path) } else { Ok(path) }
 }
 
 /// Links a blob under a name that a program can tell the format of.
-fn link_blob(folder: &Path, name: &str, input: &InputFile, blob: &Path) -> Result<PathBuf, Stop> {
+fn link_blob(
+    job: &Job,
+    folder: &Path,
+    name: &str,
+    input: &InputFile,
+    blob: &Path,
+) -> Result<PathBuf, Stop> {
     let extension = input.format.map_or(input.extension.as_str(), |format| format.name());
     let link = folder.join(format!("{name}.{extension}"));
-    let linked = std::os::unix::fs::symlink(blob, &link).map_err(StoreError::io("link", &link));
+    let linked = job.store.link(blob, &link).map_err(StoreError::io("link", &link));
     linked.map_err(|error| store_failure(&error))?;
     Ok(link)
 }

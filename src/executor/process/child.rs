@@ -10,8 +10,10 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
+use std::sync::{Mutex, PoisonError};
 use std::{iter, ptr};
 
 use rustix::process::{Pid, PidfdFlags, WaitOptions, getpid, pidfd_open, waitpid};
@@ -125,14 +127,8 @@ impl Texts {
         let environment = environment(command);
         let path = environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path);
         let program = command.get_program();
-        let candidates: Vec<OsString> = match program.as_bytes().contains(&b'/') {
-            true => vec![program.to_owned()],
-            false => {
-                std::env::split_paths(path.map_or(OsStr::new(DEFAULT_PATH), OsString::as_os_str))
-                    .map(|folder| folder.join(program).into_os_string())
-                    .collect()
-            }
-        };
+        let path = path.map_or(OsStr::new(DEFAULT_PATH), OsString::as_os_str);
+        let candidates = candidates(program, path);
         let pair = |(name, value): &(OsString, OsString)| {
             [name.as_bytes(), b"=", value.as_bytes()].concat()
         };
@@ -152,6 +148,30 @@ impl Texts {
                 .transpose()?,
         })
     }
+}
+
+/// Gives the files that a program may be, in the order in which they are tried.
+fn candidates(program: &OsStr, path: &OsStr) -> Vec<OsString> {
+    /// Where the shell was found, and by which `PATH`.
+    static SHELL: Mutex<Option<(OsString, OsString)>> = Mutex::new(None);
+
+    if program.as_bytes().contains(&b'/') {
+        return vec![program.to_owned()];
+    }
+    let all = || std::env::split_paths(path).map(|folder| folder.join(program).into_os_string());
+    if program != "sh" {
+        return all().collect();
+    }
+    // Each line of a pipeline is run by it: it is looked for once.
+    let mut shell = SHELL.lock().unwrap_or_else(PoisonError::into_inner);
+    if shell.as_ref().is_none_or(|(by, _)| by != path) {
+        let is_program = |file: &OsString| {
+            let metadata = std::fs::metadata(file);
+            metadata.is_ok_and(|one| one.is_file() && one.permissions().mode() & 0o111 != 0)
+        };
+        *shell = all().find(is_program).map(|found| (path.to_owned(), found));
+    }
+    shell.iter().map(|(_, found)| found.clone()).chain(all()).collect()
 }
 
 /// Gives our environment with what `command` changes of it.
@@ -263,7 +283,8 @@ unsafe fn prepare(image: &Image) -> io::Result<()> {
 ///
 /// Only for [`enter`].
 unsafe fn forget_handlers() {
-    for signal in 1..=libc::SIGRTMAX() {
+    // The real-time signals have no handlers of ours.
+    for signal in 1..libc::SIGRTMIN() {
         // SAFETY: the table of handlers is this process's own, and the default is no function.
         unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();
