@@ -8,8 +8,6 @@ use std::sync::Arc;
 
 use tracing::Instrument;
 
-mod inputs;
-
 use super::listener::Listener;
 use super::place;
 use super::process;
@@ -23,6 +21,8 @@ use crate::stage::command::{Launch, Paths};
 use crate::stage::{Failure, Finished, Params, Stop};
 use crate::store::{StoreError, files};
 use crate::study::Curve;
+
+mod inputs;
 
 /// Runs a command to its end, places the artifacts of a stage that ends well, and tells it.
 pub(super) async fn run_command(job: Job) -> Message {
