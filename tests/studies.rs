@@ -8,11 +8,11 @@ use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int64Type, UInt64Type};
-use common::{Output, Project, events, wait_until};
+use common::{Output, Project, events, shares, wait_until};
 use runner::data::table;
 
 /// The larger `x`, the better; each repeat reports its seed after it. The model names both.
@@ -216,18 +216,6 @@ fn results(project: &Project) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-/// Gives durations up to `most` that differ from run to run.
-fn moments(most: Duration) -> impl Iterator<Item = Duration> {
-    let mut state =
-        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64;
-    std::iter::repeat_with(move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        most.mul_f64((state >> 11) as f64 / (1_u64 << 53) as f64)
-    })
-}
-
 /// Kills the whole process group of runs at random moments and then lets one end.
 fn results_after_kills(repeats: &str, moments: &[Duration]) -> (BTreeMap<String, Vec<u8>>, String) {
     let project = Project::new().file("learn.yaml", LEARN);
@@ -247,7 +235,8 @@ fn results_after_kills(repeats: &str, moments: &[Duration]) -> (BTreeMap<String,
 
 #[test]
 fn a_study_killed_five_times_ends_as_one_that_was_not() {
-    let moments: Vec<Duration> = moments(Duration::from_millis(300)).take(5).collect();
+    let most = Duration::from_millis(300);
+    let moments: Vec<Duration> = shares().map(|share| most.mul_f64(share)).take(5).collect();
     for repeats in ["1", "2"] {
         let undisturbed = |jobs: &str| {
             let project = Project::new().file("learn.yaml", LEARN);
