@@ -143,10 +143,12 @@ impl Run<'_> {
             self.say(&Event::Warning { stage: None, message });
         }
         self.store.sweep();
+        self.say_audit();
+        let differs = self.say_verification();
         let count = |outcome| self.counts.get(&outcome).copied().unwrap_or(0);
         let outcome = if *self.cancel.borrow() != Cancel::None {
             RunOutcome::Interrupted
-        } else if count(Outcome::Failed) > 0 {
+        } else if count(Outcome::Failed) > 0 || differs {
             RunOutcome::Failed
         } else {
             RunOutcome::Done

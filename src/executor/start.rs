@@ -46,7 +46,9 @@ impl Run<'_> {
                         self.start_study(id, &manifest);
                     }
                     _ => {
-                        let job = self.job(id, id, stage.params.clone(), manifest, slots);
+                        let verify = task.verify.clone();
+                        let mut job = self.job(id, id, stage.params.clone(), manifest, slots);
+                        job.verify = verify;
                         self.work(job);
                     }
                 }
@@ -82,6 +84,8 @@ impl Run<'_> {
             threads,
             terms: self.terms(task),
             force: self.must_run(stage, fingerprint),
+            verify: None,
+            audit: self.audit.as_ref().map(|audit| Arc::clone(&audit.artifacts)),
             inputs: self.input_files(stage, digests),
             params,
             manifest,

@@ -193,6 +193,7 @@ impl Run<'_> {
             End::Busy | End::Known | End::Cached(_) => {
                 unreachable!("what another process has or had is looked up")
             }
+            End::Verified(..) => unreachable!("a stage alone is verified"),
         }
     }
 

@@ -95,6 +95,10 @@ impl Gauge {
             Event::RunStarted { .. }
             | Event::Warning { .. }
             | Event::StageFinished { .. }
+            | Event::StageAudited { .. }
+            | Event::StageVerified { .. }
+            | Event::AuditFinished { .. }
+            | Event::VerifyFinished { .. }
             | Event::ArtifactPlaced { .. }
             | Event::RunFinished { .. } => false,
         }
@@ -211,7 +215,13 @@ impl Reporter for Bars {
             Event::Warning { stage, message } => {
                 self.above(&[lines::warning(stage.as_deref(), message)]);
             }
-            Event::ArtifactPlaced { .. } => {}
+            Event::StageAudited { .. } => self.above(&lines::stage_audited(event)),
+            Event::StageVerified { .. } => {
+                self.above(&lines::stage_verified(event).into_iter().collect::<Vec<_>>());
+            }
+            Event::ArtifactPlaced { .. }
+            | Event::AuditFinished { .. }
+            | Event::VerifyFinished { .. } => {}
             Event::RunFinished { .. } => {
                 // Bars are cleared as their stages end. Should one be left, it must not stand in
                 // the way, and a terminal that is gone is no matter.
