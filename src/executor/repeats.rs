@@ -4,6 +4,7 @@
 //! Knows no schedule: it counts repeats and says when they are all there.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::event::TrialOutcome;
@@ -127,9 +128,9 @@ fn record(number: u64, index: u64, repeat: &Repeat) -> RepeatRecord {
         number,
         repeat: index,
         state,
-        metrics,
+        metrics: Arc::new(metrics.into()),
         steps: curve.and_then(|curve| curve.points.last()).map_or(0, |point| point.step),
-        fingerprint: repeat.fingerprint.to_string(),
+        fingerprint: repeat.fingerprint.to_string().into(),
     }
 }
 

@@ -185,6 +185,7 @@ impl Study {
         Some((number, point))
     }
 
+    /// Adds a trial; it stays to the end, so its point should take no room to spare.
     fn add(&mut self, number: u64, point: Point) {
         self.trials.push(Trial {
             number,
@@ -392,6 +393,7 @@ impl Study {
 }
 
 fn same_point(one: &Point, other: &Point) -> bool {
-    let values = |(path, value)| other.get(path).is_some_and(|other| same(value, other));
+    let values =
+        |(path, value): (&String, &Value)| other.get(path).is_some_and(|other| same(value, other));
     one.len() == other.len() && one.iter().all(values)
 }
