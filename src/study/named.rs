@@ -7,34 +7,41 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Index;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Values by name, in the order of the names.
 ///
-/// A clone, and one that was collected, takes the room of its values alone.
+/// A clone, and one that was collected, takes the room of its values alone; the names may be those of
+/// another.
 #[derive(Clone, PartialEq)]
-pub struct Named<V>(Vec<(String, V)>);
+pub struct Named<V> {
+    /// In order, each once.
+    names: Arc<[String]>,
+    /// As many.
+    values: Vec<V>,
+}
 
 impl<V> Named<V> {
-    /// Makes an empty one, which takes no memory of its own.
+    /// Makes an empty one.
     pub fn new() -> Named<V> {
-        Named(Vec::new())
+        Named { names: Arc::default(), values: Vec::new() }
     }
 
     /// Says how many names there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.names.len()
     }
 
     /// Says whether there is no name.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.names.is_empty()
     }
 
     /// Gives the value of a name.
     pub fn get(&self, name: &str) -> Option<&V> {
-        self.find(name).ok().map(|at| &self.0[at].1)
+        self.find(name).ok().map(|at| &self.values[at])
     }
 
     /// Says whether a name has a value.
@@ -45,9 +52,12 @@ impl<V> Named<V> {
     /// Sets the value of a name; gives the one that it had.
     pub fn insert(&mut self, name: String, value: V) -> Option<V> {
         match self.find(&name) {
-            Ok(at) => Some(std::mem::replace(&mut self.0[at].1, value)),
+            Ok(at) => Some(std::mem::replace(&mut self.values[at], value)),
             Err(at) => {
-                self.0.insert(at, (name, value));
+                let mut names = self.names.to_vec();
+                names.insert(at, name);
+                self.names = names.into();
+                self.values.insert(at, value);
                 None
             }
         }
@@ -55,28 +65,42 @@ impl<V> Named<V> {
 
     /// Takes a name away; gives its value.
     pub fn remove(&mut self, name: &str) -> Option<V> {
-        self.find(name).ok().map(|at| self.0.remove(at).1)
+        let at = self.find(name).ok()?;
+        let mut names = self.names.to_vec();
+        names.remove(at);
+        self.names = names.into();
+        Some(self.values.remove(at))
+    }
+
+    /// Takes the names of another where they are the same: then both hold them once.
+    pub fn share_names<W>(&mut self, other: &Named<W>) {
+        if self.names == other.names {
+            self.names = Arc::clone(&other.names);
+        }
     }
 
     /// Goes over the names and their values, in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&String, &V)> {
-        self.into_iter()
+    pub fn iter(&self) -> Iter<'_, V> {
+        self.names.iter().zip(&self.values)
     }
 
     /// Goes over the names, in order.
-    pub fn keys(&self) -> impl ExactSizeIterator<Item = &String> {
-        self.0.iter().map(|(name, _)| name)
+    pub fn keys(&self) -> std::slice::Iter<'_, String> {
+        self.names.iter()
     }
 
     /// Goes over the values, in the order of their names.
-    pub fn values(&self) -> impl ExactSizeIterator<Item = &V> {
-        self.0.iter().map(|(_, value)| value)
+    pub fn values(&self) -> std::slice::Iter<'_, V> {
+        self.values.iter()
     }
 
     fn find(&self, name: &str) -> Result<usize, usize> {
-        self.0.binary_search_by(|(other, _)| other.as_str().cmp(name))
+        self.names.binary_search_by(|other| other.as_str().cmp(name))
     }
 }
+
+/// Names with their values.
+pub type Iter<'a, V> = std::iter::Zip<std::slice::Iter<'a, String>, std::slice::Iter<'a, V>>;
 
 impl<V> Default for Named<V> {
     fn default() -> Named<V> {
@@ -101,8 +125,10 @@ impl<V, Q: Borrow<str> + ?Sized> Index<&Q> for Named<V> {
 
 impl<V> From<BTreeMap<String, V>> for Named<V> {
     fn from(map: BTreeMap<String, V>) -> Named<V> {
-        // They come in order, each once.
-        Named(map.into_iter().collect())
+        // A tree gives its names in order.
+        let (names, mut values): (Vec<String>, Vec<V>) = map.into_iter().unzip();
+        values.shrink_to_fit();
+        Named { names: names.into(), values }
     }
 }
 
@@ -126,22 +152,19 @@ impl<V> Extend<(String, V)> for Named<V> {
 
 impl<V> IntoIterator for Named<V> {
     type Item = (String, V);
-    type IntoIter = std::vec::IntoIter<(String, V)>;
+    type IntoIter = std::iter::Zip<std::vec::IntoIter<String>, std::vec::IntoIter<V>>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.names.to_vec().into_iter().zip(self.values)
     }
 }
 
 impl<'a, V> IntoIterator for &'a Named<V> {
     type Item = (&'a String, &'a V);
-    type IntoIter = std::iter::Map<
-        std::slice::Iter<'a, (String, V)>,
-        fn(&'a (String, V)) -> (&'a String, &'a V),
-    >;
+    type IntoIter = Iter<'a, V>;
 
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.iter().map(|(name, value)| (name, value))
+    fn into_iter(self) -> Iter<'a, V> {
+        self.iter()
     }
 }
 
@@ -174,7 +197,11 @@ mod tests {
         let text = serde_json::to_string(&named).unwrap();
         assert_eq!(text, serde_json::to_string(&tree).unwrap());
         assert_eq!(serde_json::from_str::<Named<i32>>(&text).unwrap(), named);
-        assert_eq!(named.clone().0.capacity(), 3);
+        assert_eq!(named.clone().values.capacity(), 3);
+        let mut other = named.clone();
+        other.names = other.names.to_vec().into();
+        other.share_names(&named);
+        assert!(Arc::ptr_eq(&other.names, &named.names));
         assert_eq!((named.remove("b"), named.remove("b"), named.len()), (Some(2), None, 2));
     }
 }

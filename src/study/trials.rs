@@ -186,7 +186,10 @@ impl Study {
     }
 
     /// Adds a trial; it stays to the end, so its point should take no room to spare.
-    fn add(&mut self, number: u64, point: Point) {
+    fn add(&mut self, number: u64, mut point: Point) {
+        if let Some(before) = self.trials.last() {
+            point.share_names(&before.point);
+        }
         self.trials.push(Trial {
             number,
             point,
