@@ -39,12 +39,12 @@ pub fn target(draw: &mut Draw, folder: &Path) -> Input {
         1 => nest(draw).into_bytes(),
         _ => pipeline(draw).into_bytes(),
     };
-    if draw.chance(65) {
+    if draw.chance(50) {
         draw.mutate(&mut bytes);
     }
     let mut others = Others::new();
     for name in ["one.yaml", "two.yaml"] {
-        if draw.chance(30) {
+        if draw.chance(80) {
             let mut text = pipeline(draw).replacen("name: ", "description: ", 1).into_bytes();
             if draw.chance(30) {
                 draw.mutate(&mut text);
@@ -52,14 +52,14 @@ pub fn target(draw: &mut Draw, folder: &Path) -> Input {
             others.insert(name, text);
         }
     }
-    if draw.chance(30) {
+    if draw.chance(80) {
         others.insert("vars.yaml", variables(draw).into_bytes());
     }
     let mut sets = Vec::new();
     while draw.chance(20) {
         let name =
             draw.one(&["a", "b", "c", "s0.params.rows", "s1.params.with.x", "s0.kind", "", "."]);
-        let mut set = format!("{name}={}", value(draw, 2)).into_bytes();
+        let mut set = format!("{name}={}", value(draw, 2, WILD)).into_bytes();
         if draw.chance(30) {
             draw.mutate(&mut set);
         }
@@ -143,59 +143,62 @@ fn variables(draw: &mut Draw) -> String {
     let mut text = String::new();
     for name in ["a", "b", "c"] {
         if draw.chance(70) {
-            let _ = writeln!(text, "{name}: {}", value(draw, 2));
+            let _ = writeln!(text, "{name}: {}", value(draw, 2, &[]));
         }
     }
     text
 }
 
-/// Writes a value in YAML's flow style.
-fn value(draw: &mut Draw, depth: usize) -> String {
+/// Names that may stand in a value: in a wild one, some that stand nowhere or lead in a circle.
+const WILD: &[&str] = &["a", "b", "c", "matrix.x", "matrix.y", "d.e"];
+
+/// Writes a value in YAML's flow style, with variables of those names.
+fn value(draw: &mut Draw, depth: usize, names: &[&str]) -> String {
+    let is_wild = names == WILD;
     match draw.below(if depth == 0 { 8 } else { 11 }) {
-        0 => draw.below(5).to_string(),
-        1 => draw.one(&["1.5", "-1", "1e9", "18446744073709551615", ".inf", "0.0"]).to_owned(),
-        2 => draw.one(&["true", "false", "null", "''", "x", "ü", "日本"]).to_owned(),
-        3..=5 => format!("\"${{{}}}\"", draw.one(&["a", "b", "c", "matrix.x", "matrix.y", "d.e"])),
-        6 => format!("\"p-${{{}}}-${{{}}}\"", draw.one(&["a", "b"]), draw.one(&["matrix.x", "c"])),
-        7 => draw.one(&["&k 1", "*k", "!!str 1", "[1, 2, 3]", "{ lr: 0.1 }"]).to_owned(),
+        0 | 1 => draw.below(5).to_string(),
+        2 => draw
+            .one(&["true", "false", "null", "''", "x", "ü", "日本", "1.5", "-1", "1e9"])
+            .to_owned(),
+        3 if is_wild => {
+            draw.one(&["&k 1", "*k", "!!str 1", ".inf", "18446744073709551615"]).to_owned()
+        }
+        4 => draw.one(&["[1, 2, 3]", "{ lr: 0.1 }", "[a, b]", "&k [x]"]).to_owned(),
+        5..=7 if names.is_empty() => "7".to_owned(),
+        5 | 6 => format!("\"${{{}}}\"", draw.one(names)),
+        7 => format!("\"p-${{{}}}-${{{}}}\"", draw.one(names), draw.one(names)),
         8 | 9 => {
-            let all: Vec<String> = (0..draw.below(4)).map(|_| value(draw, depth - 1)).collect();
+            let all: Vec<String> =
+                (0..draw.below(4)).map(|_| value(draw, depth - 1, names)).collect();
             format!("[{}]", all.join(", "))
         }
         _ => {
-            let names = ["k", "x", "seed"];
-            let all = names[..draw.below(4)]
+            let all = ["k", "x", "seed"][..draw.below(4)]
                 .iter()
-                .map(|name| format!("{name}: {}", value(draw, depth - 1)));
+                .map(|name| format!("{name}: {}", value(draw, depth.saturating_sub(1), names)));
             format!("{{ {} }}", all.collect::<Vec<_>>().join(", "))
         }
     }
 }
 
 fn pipeline(draw: &mut Draw) -> String {
-    let mut text = String::new();
-    if draw.chance(70) {
-        text += "name: p\n";
-    }
+    let mut text = "name: p\n".to_owned();
+    let is_wild = draw.chance(25);
     if draw.chance(20) {
-        let files =
-            draw.one(&["one.yaml", "[one.yaml, two.yaml]", "p.yaml", "[none.yaml]", "two.yaml"]);
+        let files = if is_wild { "[p.yaml, none.yaml]" } else { "[one.yaml, two.yaml]" };
         let _ = writeln!(text, "include: {files}");
     }
-    match draw.below(6) {
-        0 => text += "vars: vars.yaml\n",
-        1 => text += "vars: [vars.yaml, { a: 1 }]\n",
-        2 => {}
-        _ => {
-            let [a, b, c] = [(); 3].map(|()| value(draw, 2));
-            let _ = writeln!(text, "vars: {{ a: {a}, b: {b}, c: {c} }}");
-        }
-    }
+    let names: [&[&str]; 3] = if is_wild { [WILD; 3] } else { [&[], &["a"], &["a", "b"]] };
+    let [a, b, c] = names.map(|names| value(draw, 2, names));
+    let _ = match draw.below(4) {
+        0 => writeln!(text, "vars: [vars.yaml, {{ a: {a}, b: {b}, c: {c} }}]"),
+        _ => writeln!(text, "vars: {{ a: {a}, b: {b}, c: {c} }}"),
+    };
     if draw.chance(20) {
+        let x = value(draw, 1, &["a"]);
         let _ = writeln!(
             text,
-            "defaults: {{ command: {{ tags: [t], params: {{ with: {{ x: {} }} }} }} }}",
-            value(draw, 1)
+            "defaults: {{ command: {{ tags: [t], params: {{ with: {{ x: {x} }} }} }} }}"
         );
     }
     text += "stages:\n";
@@ -211,7 +214,7 @@ fn pipeline(draw: &mut Draw) -> String {
 fn stage(draw: &mut Draw, text: &mut String, number: usize, count: usize) {
     let other = if draw.chance(90) { draw.below(number.max(1)) } else { draw.below(count) };
     if draw.chance(30) {
-        let (x, y) = (value(draw, 1), value(draw, 1));
+        let (x, y) = (value(draw, 1, &["a"]), value(draw, 1, &["b"]));
         let matrix = [
             format!("{{ x: [1, 2], y: [{y}] }}"),
             "{ x: [1, 2], y: [a, b], exclude: [{ x: 1, y: a }], include: [{ x: 9 }] }".to_owned(),
@@ -235,80 +238,76 @@ fn stage(draw: &mut Draw, text: &mut String, number: usize, count: usize) {
         ("secrets", &["[TOKEN]", "[A, A]", "[]", "[\"${a}\"]"]),
         ("needs", &["[s0]", "[s1]", "s0", "[\"s0[x=1]\"]"]),
     ] {
-        if draw.chance(7) {
+        if draw.chance(4) {
             let _ = writeln!(text, "    {field}: {}", draw.one(values));
         }
     }
-    match draw.below(6) {
+    match if number == 0 { draw.below(2) * 5 } else { draw.below(6) } {
         0 => {
-            let _ = writeln!(
-                text,
-                "    kind: generate\n    params: {{ dataset: lambda, rows: {} }}",
-                draw.one(&["100", "\"${a}\"", "0", "18446744073709551615"])
-            );
+            let rows = draw.one(&["100", "100", "250", "\"${a}\"", "0", "18446744073709551615"]);
+            let _ = writeln!(text, "    kind: generate");
+            let _ = writeln!(text, "    params: {{ dataset: lambda, rows: {rows} }}");
         }
         1 => {
-            let _ = writeln!(
-                text,
-                "    kind: preprocess\n    inputs: {{ data: s{other}.data }}\n    params: {{ time: {{ column: x, unit: s }}, scale: minmax, split: {{ by: time, train: 0.7, validation: 0.15, test: 0.15 }} }}"
-            );
+            let _ = writeln!(text, "    kind: preprocess\n    inputs: {{ data: s0.data }}");
+            let split = "{ by: time, train: 0.7, validation: 0.15, test: 0.15 }";
+            let time = "{ column: x, unit: s }";
+            let _ = writeln!(text, "    params: {{ time: {time}, scale: minmax, split: {split} }}");
         }
         2 => {
-            let _ = writeln!(
-                text,
-                "    kind: train\n    inputs: {{ data: s{other} }}\n    params: {{ target: y, window: {}, network: {{ kind: lstm, units: {} }}, epochs: 2 }}",
-                draw.one(&["8", "0", "4294967296"]),
-                draw.one(&["[4]", "[]", "\"${a}\"", "[18446744073709551615]"])
-            );
+            let _ = writeln!(text, "    kind: train\n    inputs: {{ data: s{other} }}");
+            let window = draw.one(&["8", "0", "4294967296"]);
+            let units = draw.one(&["[4]", "[]", "\"${a}\"", "[18446744073709551615]"]);
+            let network = format!("{{ kind: lstm, units: {units} }}");
+            let params =
+                format!("{{ target: y, window: {window}, network: {network}, epochs: 2 }}");
+            let _ = writeln!(text, "    params: {params}");
         }
-        3 => {
-            let search = [
-                "{ with.x: { int: [1, 9] } }",
-                "{ with.x: { choice: [1, [2], { a: 3 }] } }",
-                "{ with.x: { float: [1, 0] }, with.k: { log_float: [0, 1] } }",
-                "{ with: { int: [-9223372036854775808, 9223372036854775807] } }",
-            ];
-            let sampler = ["random", "tpe", "grid", "cmaes", "sobol"];
-            let _ = writeln!(
-                text,
-                "    kind: tune\n    params: {{ stage: s{other}, search: {}, sampler: {{ kind: {}, seed: 1 }}, objective: {{ minimize: loss }}, trials: {} }}",
-                draw.one(&search),
-                draw.one(&sampler),
-                draw.one(&["3", "0", "18446744073709551615"])
-            );
-        }
+        3 => tune(draw, text, other),
+        _ => command(draw, text, other, number == 0),
+    }
+}
+
+fn tune(draw: &mut Draw, text: &mut String, base: usize) {
+    let search = draw.one(&[
+        "{ with.x: { int: [1, 9] } }",
+        "{ with.x: { choice: [1, [2], { a: 3 }] } }",
+        "{ with.x: { float: [1, 0] }, with.k: { log_float: [0, 1] } }",
+        "{ with.k: { int: [-9223372036854775808, 9223372036854775807] } }",
+    ]);
+    let sampler = draw.one(&["random", "tpe", "grid", "cmaes", "sobol"]);
+    let trials = draw.one(&["3", "100", "0", "18446744073709551615"]);
+    let _ = writeln!(text, "    kind: tune\n    params:\n      stage: s{base}");
+    let _ = writeln!(text, "      search: {search}\n      trials: {trials}");
+    let _ = writeln!(text, "      sampler: {{ kind: {sampler} }}");
+    let _ = writeln!(text, "      objective: {{ minimize: loss }}");
+}
+
+fn command(draw: &mut Draw, text: &mut String, other: usize, is_first: bool) {
+    let inputs = [
+        "{ file: data/x.csv }".to_owned(),
+        "{ glob: \"data/**/*.csv\" }".to_owned(),
+        "{ file: data }".to_owned(),
+        format!("s{other}.o"),
+        format!("s{other}"),
+        format!("\"s{other}[x=1].o\""),
+    ];
+    let run = match draw.below(10) {
+        0 => "\"echo ${with.x} ${matrix.x} > ${outputs.o}\"",
+        1..4 => "[cat, \"${a}\", \"${outputs.o}\"]",
+        4 => "true",
+        5 => ">-\n        echo a;\n        echo ${with.x} > ${outputs.o}",
         _ => {
-            let input = [
-                format!("s{other}.o"),
-                format!("s{other}"),
-                "{ file: data/x.csv }".to_owned(),
-                "{ glob: \"data/**/*.csv\" }".to_owned(),
-                "{ file: data }".to_owned(),
-                format!("\"s{other}[x=1].o\""),
-            ];
-            if draw.chance(60) {
-                let _ = writeln!(text, "    inputs: {{ x: {} }}", input[draw.below(input.len())]);
-            }
-            let run = [
-                "\"cat ${inputs.x} > ${outputs.o}\"",
-                "[cat, \"${a}\"]",
-                "\"echo ${with.x} ${matrix.x} > ${outputs.o}\"",
-                "true",
-                ">-\n        echo a;\n        echo ${with.x} > ${outputs.o}",
-            ];
-            let _ = writeln!(
-                text,
-                "    kind: command\n    params:\n      run: {}\n      with: {{ x: {}, k: 1 }}\n      outputs: {{ o: o.txt }}",
-                draw.one(&run),
-                value(draw, 1)
-            );
-            if draw.chance(20) {
-                let _ = writeln!(
-                    text,
-                    "    export: {{ o: {} }}",
-                    draw.one(&["o.txt", "\"${matrix.x}.txt\"", "../o.txt", "o.csv"])
-                );
-            }
+            let input = &inputs[draw.below(if is_first { 3 } else { inputs.len() })];
+            let _ = writeln!(text, "    inputs: {{ x: {input} }}");
+            "\"cat ${inputs.x} > ${outputs.o}\""
         }
+    };
+    let x = value(draw, 1, &["a", "b", "c"]);
+    let _ = writeln!(text, "    kind: command\n    params:\n      run: {run}");
+    let _ = writeln!(text, "      with: {{ x: {x}, k: 1 }}\n      outputs: {{ o: o.txt }}");
+    if draw.chance(10) {
+        let file = draw.one(&["o.txt", "\"${matrix.x}.txt\"", "../o.txt", "o.csv"]);
+        let _ = writeln!(text, "    export: {{ o: {file} }}");
     }
 }
