@@ -1,8 +1,8 @@
 //! The history: runs, stage runs and trials with their times and metrics, in SQLite.
 //!
 //! Losing it loses no result: it serves explanations, estimates and people. A file that is damaged
-//! is set aside and a new one begun, with what the store still knows ([`rebuild`]); one of an earlier
-//! version is brought along ([`schema`]), and one of a later is left alone. A history that cannot be
+//! is set aside and a new one begun, with what the store still knows (`rebuild`); one of an earlier
+//! version is brought along (`schema`), and one of a later is left alone. A history that cannot be
 //! written is silent, since a run must not fail for its sake. Nor must a run wait for it: a thread of
 //! its own writes what is told. What people ask of it is read through [`records`].
 

@@ -14,7 +14,7 @@ use crate::fingerprint::Digest;
 /// Bytes of a digest.
 const DIGEST: usize = 32;
 
-/// Reads what [`write`] wrote under the same title; `None` where it is anything else.
+/// Reads what [`write()`] wrote under the same title; `None` where it is anything else.
 pub fn read(path: &Path, title: &str) -> Option<Vec<u8>> {
     let mut bytes = fs::read(path).ok()?;
     let (seal, sealed) = bytes.split_at_checked(DIGEST)?;
