@@ -152,10 +152,12 @@ impl<V> Extend<(String, V)> for Named<V> {
 
 impl<V> IntoIterator for Named<V> {
     type Item = (String, V);
-    type IntoIter = std::iter::Zip<std::vec::IntoIter<String>, std::vec::IntoIter<V>>;
+    type IntoIter = std::vec::IntoIter<(String, V)>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.names.to_vec().into_iter().zip(self.values)
+        // The names may be held by others too.
+        let all: Vec<(String, V)> = self.names.iter().cloned().zip(self.values).collect();
+        all.into_iter()
     }
 }
 

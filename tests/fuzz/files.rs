@@ -144,7 +144,7 @@ static WHOLE: LazyLock<HashMap<Reader, Vec<u8>>> = LazyLock::new(|| {
     fs::write(folder.join(Reader::Transform.path()), transform().to_string())
         .expect("it is written");
     model().save(&folder.join(Reader::Model.path())).expect("it is written");
-    let bytes = |reader: Reader| fs::read(folder.join(reader.path())).expect(reader.name());
+    let bytes = |reader: Reader| fs::read(folder.join(reader.path())).expect("it was written");
     READERS.into_iter().map(|reader| (reader, bytes(reader))).collect()
 });
 
