@@ -267,7 +267,7 @@ fn a_study_killed_five_times_ends_as_one_that_was_not() {
 }
 
 /// The memory of a process in KiB.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 struct Memory {
     all: u64,
     /// What it allocated.
@@ -286,6 +286,12 @@ impl Memory {
         };
         let (all, own) = (number("VmRSS:")?, number("RssAnon:")?);
         Some(Memory { all, own, program: number("RssFile:")? })
+    }
+}
+
+impl std::fmt::Display for Memory {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{} KiB ({} allocated, {} of its file)", self.all, self.own, self.program)
     }
 }
 
@@ -331,8 +337,8 @@ fn memory_of_a_study(trials: usize) -> [Memory; 3] {
 #[ignore = "long: five thousand commands"]
 fn memory_does_not_grow_over_five_thousand_trials() {
     let [early, full, late] = memory_of_a_study(5000);
-    println!("KiB after the first tenth: {early:?}\nbefore the outputs: {full:?}\nlast: {late:?}");
-    assert!(late.all as f64 <= 1.2 * early.all as f64, "{early:?} early, {late:?} late");
+    println!("after the first tenth: {early}\nbefore the outputs: {full}\nlast: {late}");
+    assert!(late.all as f64 <= 1.2 * early.all as f64, "{early} early, {late} late");
 }
 
 /// What the trials themselves leave; the outputs of the study, and the part of the program that writes
@@ -341,5 +347,5 @@ fn memory_does_not_grow_over_five_thousand_trials() {
 #[ignore = "long: five thousand commands"]
 fn five_thousand_trials_leave_little_until_the_outputs_are_written() {
     let [early, full, _] = memory_of_a_study(5000);
-    assert!(full.all as f64 <= 1.2 * early.all as f64, "{early:?} early, {full:?} full");
+    assert!(full.all as f64 <= 1.2 * early.all as f64, "{early} early, {full} full");
 }

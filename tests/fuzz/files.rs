@@ -54,9 +54,56 @@ const DIGEST: usize = 32;
 /// The key of the checkpoint.
 const KEY: &str = "key";
 
-/// Files that once did harm.
-pub fn finds() -> Vec<(Reader, Vec<u8>)> {
-    Vec::new()
+/// Files that are hard to take in, none of which is whole; what is found comes to them.
+pub fn hard() -> Vec<(Reader, Vec<u8>)> {
+    let most = u64::MAX.to_le_bytes();
+    let packed = |title: &str, numbers: &[u8]| {
+        let sealed = [title.as_bytes(), numbers].concat();
+        [&Digest::of(&sealed).0[..], &sealed].concat()
+    };
+    let nested = sealed("[".repeat(1_000_000).into_bytes());
+    let header = format!(
+        "{{\"best\":{{\"dtype\":\"F32\",\"shape\":[{0},{0}],\"data_offsets\":[0,{0}]}}}}",
+        u64::MAX
+    );
+    let header = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+    let units = |units: &str| {
+        let whole = String::from_utf8_lossy(&WHOLE[&Reader::Model]).into_owned();
+        assert!(whole.contains("[3,2]"), "the card tells its units");
+        with_header(Reader::Model, |text| text.replace("[3,2]", units))
+    };
+    vec![
+        (Reader::Entry, nested.clone()),
+        (Reader::Curve, nested.clone()),
+        (Reader::Roots, nested),
+        (Reader::Seen, packed("runner stages seen 1\n", &most)),
+        (Reader::StatCache, packed("runner stat cache 2\n", &most)),
+        (Reader::Checkpoint, most.to_vec()),
+        (Reader::Checkpoint, header.clone()),
+        (Reader::Model, most.to_vec()),
+        (Reader::Model, header),
+        (Reader::Model, units("[18446744073709551615]")),
+        (Reader::Model, units("[9223372036854775808,2]")),
+        (Reader::Model, units("[]")),
+        (Reader::Transform, "[".repeat(1_000_000).into_bytes()),
+        (Reader::Version, most.to_vec()),
+    ]
+}
+
+/// Seals a body as the store does.
+fn sealed(body: Vec<u8>) -> Vec<u8> {
+    let mut bytes = format!("{}\n", Digest::of(&body)).into_bytes();
+    bytes.extend(body);
+    bytes
+}
+
+/// Gives a whole file with another header, whose length is told rightly.
+fn with_header(reader: Reader, change: impl FnOnce(String) -> String) -> Vec<u8> {
+    let bytes = &WHOLE[&reader];
+    let length = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
+    let (header, data) = bytes[8..].split_at(length as usize);
+    let header = change(String::from_utf8_lossy(header).into_owned());
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data].concat()
 }
 
 impl Reader {
@@ -188,8 +235,7 @@ fn mutate_within(draw: &mut Draw, reader: Reader, bytes: &mut Vec<u8>) {
             let line = bytes.iter().position(|byte| *byte == b'\n').expect("a seal") + 1;
             let mut body = bytes.split_off(line);
             draw.mutate(&mut body);
-            *bytes = format!("{}\n", Digest::of(&body)).into_bytes();
-            bytes.extend(body);
+            *bytes = sealed(body);
         }
         Reader::Seen | Reader::StatCache => {
             let mut sealed = bytes.split_off(DIGEST);

@@ -15,8 +15,27 @@ use runner::store::Store;
 use super::Input;
 use super::mutate::Draw;
 
-/// Files that once did harm.
-pub const FINDS: &[&str] = &[];
+/// Files that are hard to take in, none of which is a pipeline; what is found comes to them.
+pub fn hard() -> Vec<String> {
+    let command = "stages: { s: { kind: command, params: { run: ls } } }\n";
+    let bomb = (1..40).fold("vars:\n  a0: &a0 [x, x]\n".to_owned(), |text, level| {
+        let below = format!("*a{}", level - 1);
+        text + &format!("  a{level}: &a{level} [{below}, {below}, {below}]\n")
+    });
+    vec![
+        "[".repeat(100_000),
+        "{ a: ".repeat(100_000),
+        "- ".repeat(100_000),
+        (0..3_000).fold(String::new(), |text, level| text + &" ".repeat(level) + "a:\n"),
+        bomb + command,
+        format!("include: [p.yaml]\n{command}"),
+        format!("vars: {{ a: \"${{b}}\", b: \"${{a}}\" }}\n{command}"),
+        "stages: { s: { kind: command, matrix: { x: &x [1, *x] }, params: { run: ls } } }"
+            .to_owned(),
+        format!("{}\u{feff}\0", command.repeat(2)),
+        command.replace("run: ls", "run: \"${with.x}\", with: { x: \"${with.x}\" }"),
+    ]
+}
 
 /// Pipelines that the project shows.
 const SHOWN: [&str; 4] = [
