@@ -166,12 +166,10 @@ pub fn run(
 }
 
 /// A task of the schedule, with what the loop knows of it.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most tasks are stages: a box for each would be one more"
-)]
+///
+/// Both are boxed: a study adds thousands of trials, and a place for each is kept to the run's end.
 enum Task {
-    Stage(StageTask),
+    Stage(Box<StageTask>),
     Trial(Box<Trial>),
 }
 
@@ -308,7 +306,7 @@ impl<'r> Run<'r> {
                 plan.needs(&stage.name).map(|need| ids[need.name.as_str()]).collect();
             let id = self.schedule.add_stage(&needs, means::request(stage));
             ids.insert(&stage.name, id);
-            self.tasks.push(Task::Stage(StageTask {
+            self.tasks.push(Task::Stage(Box::new(StageTask {
                 stage: StageRef::new(&self.pipeline, &stage.name),
                 started: Instant::now(),
                 reasons: Vec::new(),
@@ -319,7 +317,7 @@ impl<'r> Run<'r> {
                 counts: false,
                 verify: None,
                 state: StageState::Waiting,
-            }));
+            })));
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::trial::TrialCheck;
 use super::worker::Message;
-use super::{Run, StageTask, Task};
+use super::{Run, Task};
 use crate::event::Outcome;
 use crate::fingerprint::{DirtyReason, Manifest};
 use crate::freshness::{self, Found, InputDigests, OutputDigests};
@@ -33,8 +33,8 @@ impl Run<'_> {
                 let store = Arc::clone(&self.store);
                 trial.check(store, self.is_forced(&trial.stage, trial.fingerprint))
             }
-            Task::Stage(StageTask { stage, .. }) => {
-                let (pipeline, stage) = (Arc::clone(&self.pipeline), stage.clone());
+            Task::Stage(stage_task) => {
+                let (pipeline, stage) = (Arc::clone(&self.pipeline), stage_task.stage.clone());
                 let (root, store) = (self.root.clone(), Arc::clone(&self.store));
                 let known = self.known_digests(&stage);
                 Box::new(move || check_stage(&pipeline, &stage, &root, &store, &known))

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::process::Cancel;
 use super::worker::{self, PlaceResult};
-use super::{Run, StageState, StageTask, Task, place};
+use super::{Run, StageState, Task, place};
 use crate::event::{Event, Outcome, RunOutcome};
 use crate::schedule::TaskId;
 use crate::stage::Failure;
@@ -77,10 +77,10 @@ impl Run<'_> {
         failure: Option<Failure>,
     ) {
         self.say_finished(id, outcome, metrics, failure);
-        if let Task::Stage(StageTask { fingerprint: Some(fingerprint), .. }) =
-            &self.tasks[id.index()]
+        if let Task::Stage(task) = &self.tasks[id.index()]
+            && let Some(fingerprint) = task.fingerprint
         {
-            self.release(id, *fingerprint);
+            self.release(id, fingerprint);
         }
         let ended = self.schedule.finish(id, outcome);
         self.end_unstarted(ended);
@@ -100,7 +100,9 @@ impl Run<'_> {
     /// Tells of the stages that nobody waits for any more.
     pub(super) fn abandon(&mut self) {
         for index in 0..self.tasks.len() {
-            if let Task::Stage(StageTask { state: StageState::Begun, .. }) = &self.tasks[index] {
+            if let Task::Stage(task) = &self.tasks[index]
+                && task.state == StageState::Begun
+            {
                 self.say_finished(TaskId::new(index), Outcome::Cancelled, &BTreeMap::new(), None);
             }
         }

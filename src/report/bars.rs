@@ -297,14 +297,14 @@ mod tests {
         let mut gauge = Gauge::default();
         let stage = || "tune".to_owned();
         for number in 0..3 {
-            let params = BTreeMap::new();
+            let params = crate::study::Point::new();
             gauge.event(&Event::TrialStarted { stage: stage(), number, params });
         }
         assert_eq!(gauge.message(), "0 trials, 3 running");
         gauge.event(&Event::TrialFinished {
             stage: stage(),
             number: 0,
-            params: BTreeMap::new(),
+            params: crate::study::Point::new(),
             value: Some(0.5),
             outcome: crate::event::TrialOutcome::Ran,
             best: Some(0.5),
