@@ -77,8 +77,27 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         because: Option<String>,
     },
+    /// A command of the stage was traced; of a tune, those of its trials, whose files their base
+    /// declares.
+    StageAudited { stage: String, base: Option<String>, undeclared: Vec<Undeclared> },
+    /// A cached action was run again and compared; all empty where it gave the same.
+    StageVerified {
+        stage: String,
+        /// The outputs whose bytes differ.
+        outputs: Vec<String>,
+        /// The metrics that differ.
+        metrics: Vec<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        failure: Option<Failure>,
+    },
     /// An artifact was written, restored, or set aside.
     ArtifactPlaced { stage: String, path: PathBuf },
+    /// What `--audit` comes to: stages whose commands were traced, stages that were cached and so
+    /// were not, and the files that are not declared.
+    AuditFinished { audited: usize, cached: usize, undeclared: usize },
+    /// What `--verify` comes to: actions that were run again, those that gave something else, the
+    /// other cached ones, and the tune stages among those.
+    VerifyFinished { verified: usize, differing: usize, left: usize, tunes: usize },
     /// The run is over.
     RunFinished {
         outcome: RunOutcome,
@@ -89,6 +108,29 @@ pub enum Event {
         cancelled: usize,
         seconds: f64,
     },
+}
+
+/// A file that a command used and its stage does not declare.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Undeclared {
+    /// What was done with it.
+    pub access: Access,
+    /// Its path, relative to the root.
+    pub path: String,
+    /// The line to add to the stage.
+    pub line: String,
+}
+
+/// What a command did with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// It read or executed it.
+    Read,
+    /// It listed what lies in a folder.
+    Listed,
+    /// It made or changed it.
+    Written,
 }
 
 /// How a stage ended.
@@ -173,7 +215,7 @@ impl Serialize for TrialOutcome {
 pub enum RunOutcome {
     /// Every stage ran or was cached.
     Done,
-    /// A stage failed.
+    /// A stage failed, or a verified one gave something else.
     Failed,
     /// Ctrl-C, or a signal to end.
     Interrupted,

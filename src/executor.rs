@@ -33,6 +33,7 @@ use crate::store::seen::SeenStages;
 use crate::store::{Store, StoreError, lock};
 use crate::study::Curve;
 
+mod audit;
 mod check;
 mod command;
 mod finish;
@@ -56,10 +57,13 @@ mod study_outputs;
 mod tell;
 mod trial;
 mod tuning;
+mod verify;
 mod worker;
 
+pub use audit::Untraceable;
 pub use means::Unmet;
 
+use audit::Audit;
 use forerun::Forerun;
 use means::Vault;
 use process::Cancel;
@@ -68,6 +72,7 @@ use signals::Signals;
 use stage_ref::StageRef;
 use trial::Trial;
 use tuning::StudyRun;
+use verify::Verification;
 use worker::{End, Message};
 
 /// How often a task looks whether another process is done with its action.
@@ -85,6 +90,10 @@ pub struct Options {
     pub keep_going: bool,
     /// The stages that run whatever the store has.
     pub force: HashSet<String>,
+    /// Whether commands are traced, and what they use and do not declare is told.
+    pub audit: bool,
+    /// The share of the cached actions that are run again and compared, from 0 to 1.
+    pub verify: Option<f64>,
     /// What `--set` has set in the pipeline, for the history alone.
     pub sets: Vec<String>,
 }
@@ -106,6 +115,9 @@ pub enum ExecutorError {
     /// A stage asks for what it cannot have; nothing was run.
     #[error(transparent)]
     Unmet(#[from] Unmet),
+    /// Commands cannot be traced; nothing was run.
+    #[error(transparent)]
+    Untraceable(#[from] Untraceable),
     /// The store cannot be written.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -127,6 +139,9 @@ pub fn run(
 ) -> Result<RunOutcome, ExecutorError> {
     let _span = tracing::info_span!("run", pipeline = plan.pipeline.name).entered();
     let vault = means::look(plan, &options.means)?;
+    if options.audit {
+        audit::look()?;
+    }
     let store = Arc::new(Store::open(&root.join(".runner"))?);
     store.create()?;
     let _lease = store.lease();
@@ -151,12 +166,10 @@ pub fn run(
 }
 
 /// A task of the schedule, with what the loop knows of it.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most tasks are stages: a box for each would be one more"
-)]
+///
+/// Both are boxed: a study adds thousands of trials, and a place for each is kept to the run's end.
 enum Task {
-    Stage(StageTask),
+    Stage(Box<StageTask>),
     Trial(Box<Trial>),
 }
 
@@ -173,6 +186,8 @@ struct StageTask {
     metrics: BTreeMap<String, f64>,
     /// Whether it counts units of its own.
     counts: bool,
+    /// The entry with which it is compared, where it is cached and to be run again.
+    verify: Option<Box<crate::store::Entry>>,
     state: StageState,
 }
 
@@ -227,6 +242,8 @@ struct Run<'r> {
     awaited: usize,
     counts: BTreeMap<Outcome, usize>,
     failed_stage: Option<String>,
+    audit: Option<Audit>,
+    verification: Option<Verification>,
 }
 
 impl<'r> Run<'r> {
@@ -275,6 +292,8 @@ impl<'r> Run<'r> {
             awaited: 0,
             counts: BTreeMap::new(),
             failed_stage: None,
+            audit: options.audit.then(|| Audit::new(plan.pipeline)),
+            verification: options.verify.map(Verification::new),
         };
         run.add_stages(plan);
         run
@@ -287,7 +306,7 @@ impl<'r> Run<'r> {
                 plan.needs(&stage.name).map(|need| ids[need.name.as_str()]).collect();
             let id = self.schedule.add_stage(&needs, means::request(stage));
             ids.insert(&stage.name, id);
-            self.tasks.push(Task::Stage(StageTask {
+            self.tasks.push(Task::Stage(Box::new(StageTask {
                 stage: StageRef::new(&self.pipeline, &stage.name),
                 started: Instant::now(),
                 reasons: Vec::new(),
@@ -296,8 +315,9 @@ impl<'r> Run<'r> {
                 digests: BTreeMap::new(),
                 metrics: BTreeMap::new(),
                 counts: false,
+                verify: None,
                 state: StageState::Waiting,
-            }));
+            })));
         }
     }
 
@@ -395,6 +415,7 @@ impl<'r> Run<'r> {
                 let event = Event::Warning { stage: Some(self.stage_name(task)), message };
                 self.say(&event);
             }
+            Message::Audited { task, uses } => self.audited(task, uses),
             Message::Checked { task, check } => {
                 self.awaited -= 1;
                 self.checked(task, *check);
@@ -490,6 +511,9 @@ impl<'r> Run<'r> {
             }
             other => other,
         };
+        if let End::Verified(entry, difference) = end {
+            return self.verified(id, entry, *difference);
+        }
         self.ran.insert(fingerprint);
         if let Task::Trial(_) = &self.tasks[id.index()] {
             self.trial_ended(id, end);
@@ -502,7 +526,7 @@ impl<'r> Run<'r> {
             End::Stopped(Stop::Cancelled | Stop::Pruned, _) => {
                 self.finish_stage(id, Outcome::Cancelled, &BTreeMap::new(), None);
             }
-            End::Busy | End::Known => unreachable!("handled above"),
+            End::Busy | End::Known | End::Verified(..) => unreachable!("handled above"),
         }
     }
 

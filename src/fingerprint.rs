@@ -246,6 +246,8 @@ pub enum DirtyReason {
     Forced,
     /// It has `cache: false`.
     RunsEachTime,
+    /// `--verify` was given: it is run again, and nothing of it is stored.
+    Verified,
     /// A param has another value; `variables` are those that it came from. A side without the param
     /// is `null`.
     ParamChanged { path: String, old: Value, new: Value, variables: Vec<String> },

@@ -20,7 +20,6 @@ use rusqlite::{Connection, OpenFlags};
 use crate::event::Event;
 use crate::fingerprint::{Fingerprint, Manifest};
 
-mod durations;
 pub mod estimate;
 mod rebuild;
 pub mod records;
@@ -216,14 +215,11 @@ impl History {
 
     /// Says whether a stage has failed, as far as is known.
     pub fn has_failed(&self, pipeline: &str, stage: &str) -> bool {
-        let reader = self.reader.borrow();
         let sql = "SELECT 1 FROM stage_runs
                    WHERE pipeline = ?1 AND stage = ?2 AND outcome = 'failed' LIMIT 1";
-        let found = reader.as_ref().map(|connection| {
-            let mut statement = connection.prepare_cached(sql)?;
-            statement.exists([pipeline, stage])
-        });
-        found.is_some_and(|found| found.unwrap_or(false))
+        let found =
+            self.ask(|connection| connection.prepare_cached(sql)?.exists([pipeline, stage]));
+        found.unwrap_or(false)
     }
 
     fn write(&self, write: Write) {

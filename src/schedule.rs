@@ -29,7 +29,8 @@ pub use machine::{Demand, Machine, Request};
 use machine::{Free, Held};
 use queue::{Queue, Rank};
 
-/// A task's number, in the order of adding.
+/// A task's number, in the order of adding but for trials, which take the place of trials that are
+/// done and were let go of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId(usize);
 
@@ -80,6 +81,8 @@ struct Task {
     work: u64,
     /// Tasks that this one needs and that are not done.
     missing: usize,
+    /// How many tasks were added before it.
+    number: u64,
     needed_by: Vec<TaskId>,
     /// What it has while it runs.
     held: Held,
@@ -113,6 +116,10 @@ pub struct Schedule {
     closing: Option<Outcome>,
     /// Tasks that were added after that.
     late: Vec<TaskId>,
+    /// How many tasks were added in all.
+    added: u64,
+    /// The places of trials that were let go of.
+    vacant: Vec<TaskId>,
 }
 
 impl Schedule {
@@ -127,6 +134,8 @@ impl Schedule {
             keep_going,
             closing: None,
             late: Vec::new(),
+            added: 0,
+            vacant: Vec::new(),
         }
     }
 
@@ -142,7 +151,8 @@ impl Schedule {
     }
 
     fn add(&mut self, needs: &[TaskId], request: Request, is_trial: bool, work: u64) -> TaskId {
-        let id = TaskId(self.tasks.len());
+        let vacant = if is_trial { self.vacant.pop() } else { None };
+        let id = vacant.unwrap_or(TaskId(self.tasks.len()));
         let needs: BTreeSet<TaskId> = needs.iter().copied().collect();
         for need in &needs {
             self.tasks[need.0].needed_by.push(id);
@@ -153,10 +163,15 @@ impl Schedule {
             is_trial,
             work,
             missing: needs.len(),
+            number: self.added,
             needed_by: Vec::new(),
             held: Held::default(),
         };
-        self.tasks.push(task);
+        match self.tasks.get_mut(id.0) {
+            Some(place) => *place = task,
+            None => self.tasks.push(task),
+        }
+        self.added += 1;
         self.counts.open += 1;
         if needs.is_empty() {
             self.set(id, State::Ready);
@@ -267,6 +282,18 @@ impl Schedule {
         }
     }
 
+    /// Lets go of a trial that is done: another will have its number. A study has thousands of
+    /// trials, of which few are under way at once.
+    ///
+    /// # Panics
+    ///
+    /// Where the task is not a trial that is done: somebody would mistake another for it.
+    pub fn let_go(&mut self, task: TaskId) {
+        let Task { is_trial, state, .. } = &self.tasks[task.0];
+        assert!(*is_trial && matches!(state, State::Done(_)), "task {} is not over", task.0);
+        self.vacant.push(task);
+    }
+
     /// Ends a task that has not started, or has not started again, and that nothing needs; gives
     /// whether it was one.
     pub fn withdraw(&mut self, task: TaskId) -> bool {
@@ -368,7 +395,7 @@ impl Schedule {
 
     fn rank(&self, id: TaskId) -> Rank {
         let task = &self.tasks[id.0];
-        Rank::new(&task.request, task.is_trial, task.work, id)
+        Rank::new(&task.request, task.is_trial, (task.work, task.number), id)
     }
 
     /// Changes a task's state: the one place that does, so that counts and queues never disagree.

@@ -245,9 +245,10 @@ impl Store {
         let path = self.sharded("entries", fingerprint.0);
         self.write_sealed(&path, entry)?;
         // Whoever puts an entry holds the lock of its action or of publishing.
+        // Of a trial's nothing is seen: there are thousands, and no stage of the run has left it.
         match Stamp::of(&path) {
-            Ok(stamp) => self.stamps().insert(fingerprint, stamp),
-            Err(_) => self.stamps().remove(&fingerprint),
+            Ok(stamp) if !entry.of_trial => self.stamps().insert(fingerprint, stamp),
+            _ => self.stamps().remove(&fingerprint),
         };
         Ok(())
     }

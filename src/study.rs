@@ -16,6 +16,7 @@ mod cmaes;
 mod domain;
 mod grid;
 mod importance;
+mod named;
 mod pareto;
 mod parzen;
 mod pruner;
@@ -30,6 +31,7 @@ mod trials;
 
 pub use check::{check_sampler, check_space};
 pub use importance::importance;
+pub use named::Named;
 pub use ranking::Best;
 pub use trials::{Steps, Study, StudyConfig, Trial, TrialEnd, TrialState};
 
@@ -54,7 +56,7 @@ pub struct CurvePoint {
 pub type StopRule = Option<Arc<dyn Fn(&[CurvePoint]) -> bool + Send + Sync>>;
 
 /// The values of a trial's parameters by their dotted path.
-pub type Point = BTreeMap<String, Value>;
+pub type Point = Named<Value>;
 
 /// One searched parameter: exactly one of its first five fields says which values it may take.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -10,9 +10,9 @@ mod disk;
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use common::{Output, Project};
+use common::{Output, Project, shares};
 use disk::{Disk, Fault};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -149,18 +149,6 @@ fn kill_at_random_moments(times: u32) {
         child.wait().expect("it was started");
         expect_sound(&project, &wanted, &format!("killed after {moment:?}, group: {whole_group}"));
     }
-}
-
-/// Gives numbers from 0 to 1 that differ from run to run.
-fn shares() -> impl Iterator<Item = f64> {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let mut state = since.expect("it is later than 1970").as_nanos() as u64 | 1;
-    std::iter::repeat_with(move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 11) as f64 / (1_u64 << 53) as f64
-    })
 }
 
 /// Kills runs in the middle of calls that write to the store.

@@ -35,6 +35,15 @@ pub struct Run {
     /// Execute the stages named, or all, whatever the cache says.
     #[arg(long)]
     pub force: bool,
+    /// Trace the commands that run, with `strace`, and report files that they read or write and
+    /// that their stages do not declare.
+    #[arg(long)]
+    pub audit: bool,
+    /// Run a share of what is cached again (`10%`; all unless given), and report what gives other
+    /// outputs: it is not deterministic. What the store has stays.
+    #[arg(long, value_name = "SHARE", num_args = 0..=1, default_missing_value = "100%",
+        value_parser = share)]
+    pub verify: Option<f64>,
     /// After a failure, still run all that does not descend from it.
     #[arg(long)]
     pub keep_going: bool,
@@ -51,6 +60,16 @@ pub struct Gpus(Vec<String>);
 fn memory(text: &str) -> Result<u64, String> {
     let found = pipeline::parse_size(text).filter(|bytes| *bytes > 0);
     found.ok_or_else(|| "a size is a number with its unit, such as `500MB` or `16GiB`".to_owned())
+}
+
+/// Reads `--verify`.
+fn share(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').and_then(|number| number.parse::<f64>().ok());
+    let found = number.filter(|percent| (0.0..=100.0).contains(percent));
+    found.map(|percent| percent / 100.0).ok_or_else(|| {
+        "a share is a number of percent, such as `10%`; before FILE or STAGE, write `--verify=100%`"
+            .to_owned()
+    })
 }
 
 /// Reads `--gpus`.
@@ -84,10 +103,10 @@ fn means(arguments: &Run) -> Means {
 pub fn run(arguments: &Run, session: &mut Session<'_>) -> Result<Exit, Error> {
     // The program ends with the run: to free a hundred thousand stages one by one only takes time.
     let pipeline = ManuallyDrop::new(session.load_and_keep(&arguments.pipeline)?);
-    execute(&pipeline, arguments, arguments.force, session)
+    execute(&pipeline, arguments, true, session)
 }
 
-/// Runs a pipeline that was read, with `force` or without.
+/// Runs a pipeline that was read; what `--force` and `--verify` ask for is done the first time.
 ///
 /// # Errors
 ///
@@ -95,7 +114,7 @@ pub fn run(arguments: &Run, session: &mut Session<'_>) -> Result<Exit, Error> {
 pub(super) fn execute(
     pipeline: &Arc<Pipeline>,
     arguments: &Run,
-    force: bool,
+    is_first: bool,
     session: &Session<'_>,
 ) -> Result<Exit, Error> {
     let plan = super::plan_of(pipeline, &arguments.stages)?;
@@ -107,13 +126,16 @@ pub(super) fn execute(
     let options = Options {
         means: means(arguments),
         keep_going: arguments.keep_going,
-        force: if force { forced.collect() } else { HashSet::new() },
+        audit: arguments.audit,
+        verify: arguments.verify.filter(|_| is_first),
+        force: if arguments.force && is_first { forced.collect() } else { HashSet::new() },
         sets: arguments.pipeline.sets.clone(),
     };
     let mut reporter = report::reporter(arguments.format, session.color);
     let outcome = executor::run(&plan, &session.root, &options, &mut |event| reporter.event(event))
         .map_err(|error| match error {
             ExecutorError::Unmet(unmet) => Error::usage(unmet.to_string(), unmet.help()),
+            ExecutorError::Untraceable(error) => Error::usage(error.to_string(), error.help()),
             ExecutorError::Store(error) => super::store_error(error, Error::internal),
             other => Error::internal(other.to_string()),
         })?;

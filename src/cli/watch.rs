@@ -107,8 +107,7 @@ fn run_once(
         Ok(pipeline) => {
             *watched = Watched::of_pipeline(&pipeline, &session.root);
             folders.watch(watched)?;
-            let force = arguments.run.force && is_first;
-            run::execute(&pipeline, &arguments.run, force, session)
+            run::execute(&pipeline, &arguments.run, is_first, session)
         }
         Err(error) => Err(error),
     };

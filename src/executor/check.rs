@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::trial::TrialCheck;
 use super::worker::Message;
-use super::{Run, StageTask, Task};
+use super::{Run, Task};
 use crate::event::Outcome;
 use crate::fingerprint::{DirtyReason, Manifest};
 use crate::freshness::{self, Found, InputDigests, OutputDigests};
@@ -33,8 +33,8 @@ impl Run<'_> {
                 let store = Arc::clone(&self.store);
                 trial.check(store, self.is_forced(&trial.stage, trial.fingerprint))
             }
-            Task::Stage(StageTask { stage, .. }) => {
-                let (pipeline, stage) = (Arc::clone(&self.pipeline), stage.clone());
+            Task::Stage(stage_task) => {
+                let (pipeline, stage) = (Arc::clone(&self.pipeline), stage_task.stage.clone());
                 let (root, store) = (self.root.clone(), Arc::clone(&self.store));
                 let known = self.known_digests(&stage);
                 Box::new(move || check_stage(&pipeline, &stage, &root, &store, &known))
@@ -78,9 +78,16 @@ impl Run<'_> {
         let fingerprint = manifest.fingerprint();
         let forced = self.is_forced(&stage, fingerprint);
         let must_run = self.must_run(&stage, fingerprint);
+        let is_verified = self.is_verified(stage.kind(), fingerprint);
+        let mut verify = None;
         let (reasons, entry) = match found {
             _ if forced => (vec![DirtyReason::Forced], None),
             _ if must_run => (vec![DirtyReason::RunsEachTime], None),
+            // What is known to fail is not run again.
+            Found::Fresh(entry) if is_verified && entry.failure.is_none() => {
+                verify = Some(entry);
+                (vec![DirtyReason::Verified], None)
+            }
             Found::Fresh(entry) => (Vec::new(), Some(entry)),
             Found::Troubled(reasons) => (reasons, None),
             Found::Absent => {
@@ -97,6 +104,7 @@ impl Run<'_> {
         task.manifest = Some(manifest);
         task.fingerprint = Some(fingerprint);
         task.digests = digests;
+        task.verify = verify;
         match entry {
             Some(entry) => self.place(id, Outcome::Cached, entry),
             None => self.queue(id, fingerprint),

@@ -8,8 +8,6 @@ use std::sync::Arc;
 
 use tracing::Instrument;
 
-mod inputs;
-
 use super::listener::Listener;
 use super::place;
 use super::process;
@@ -17,12 +15,15 @@ use super::worker::{
     End, InputFile, Job, Message, Placing, attempt_folder, begin, finish, outputs_folder,
     panicked_text, store_failure,
 };
+use super::{audit, verify};
 use crate::event::Outcome;
 use crate::pipeline::Source;
 use crate::stage::command::{Launch, Paths};
 use crate::stage::{Failure, Finished, Params, Stop};
 use crate::store::{StoreError, files, work};
 use crate::study::Curve;
+
+mod inputs;
 
 /// Runs a command to its end, places the artifacts of a stage that ends well, and tells it.
 pub(super) async fn run_command(job: Job) -> Message {
@@ -50,7 +51,7 @@ pub(super) async fn run_command(job: Job) -> Message {
         }
     };
     let listener = Arc::new(Listener::new(&job));
-    let log = job.store.log_path(job.fingerprint);
+    let log = verify::log_path(&job);
     let terms = process::Terms {
         log: &log,
         clock: listener.clock(),
@@ -61,6 +62,7 @@ pub(super) async fn run_command(job: Job) -> Message {
     let exit = exit.instrument(job.span()).await;
     let ending = Arc::clone(&job);
     let finished = tokio::task::spawn_blocking(move || {
+        audit::tell(&ending);
         let curve = listener.curve();
         let result = exit.and_then(|_| command_result(&ending));
         let end = told(&ending, finish(&ending, result, curve));
@@ -101,7 +103,7 @@ fn prepare_command(job: &Job) -> Result<Launch, Stop> {
         unreachable!("only a command is prepared as one")
     };
     let inputs = inputs::paths(job, &attempt_folder(job).join("inputs"))?;
-    let log = job.store.log_path(job.fingerprint);
+    let log = verify::log_path(job);
     files::create_parent(&log).map_err(|error| store_failure(&error))?;
     forget_logs(job, &log);
     let mut launch = params.describe(&Paths {
@@ -113,6 +115,7 @@ fn prepare_command(job: &Job) -> Result<Launch, Stop> {
     if let Some(gpus) = &job.terms.gpus {
         launch.env.insert("CUDA_VISIBLE_DEVICES".to_owned(), gpus.into());
     }
+    audit::wrap(job, &mut launch);
     Ok(launch)
 }
 
@@ -139,7 +142,7 @@ fn told(job: &Job, end: End) -> End {
         failure.log_tail = failure.log_tail.iter().map(|line| secrets.redact(line)).collect();
     }
     if job.terms.has_more && !failure.deterministic {
-        let log = job.store.log_path(job.fingerprint);
+        let log = verify::log_path(job);
         let earlier = earlier_log(&log, job.terms.attempt);
         let is_moved = fs::rename(&log, &earlier).is_ok();
         failure.log = failure.log.map(|log| if is_moved { earlier } else { log });
@@ -150,8 +153,7 @@ fn told(job: &Job, end: End) -> End {
 fn command_result(job: &Job) -> Result<Finished, Stop> {
     let Params::Command(params) = &job.params else { unreachable!("only a command ends as one") };
     // What the program said may tell why an output is missing.
-    let with_log =
-        |failure: Failure| process::with_log(failure, &job.store.log_path(job.fingerprint));
+    let with_log = |failure: Failure| process::with_log(failure, &verify::log_path(job));
     let files = process::collect(&outputs_folder(job), &job.outputs).map_err(with_log)?;
     refuse_secrets(job, &files)?;
     let Some(output) = &params.metrics else { return Ok(Finished::default()) };

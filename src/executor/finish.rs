@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::process::Cancel;
 use super::worker::{self, PlaceResult};
-use super::{Run, StageState, StageTask, Task, place};
+use super::{Run, StageState, Task, place};
 use crate::event::{Event, Outcome, RunOutcome};
 use crate::schedule::TaskId;
 use crate::stage::Failure;
@@ -77,10 +77,10 @@ impl Run<'_> {
         failure: Option<Failure>,
     ) {
         self.say_finished(id, outcome, metrics, failure);
-        if let Task::Stage(StageTask { fingerprint: Some(fingerprint), .. }) =
-            &self.tasks[id.index()]
+        if let Task::Stage(task) = &self.tasks[id.index()]
+            && let Some(fingerprint) = task.fingerprint
         {
-            self.release(id, *fingerprint);
+            self.release(id, fingerprint);
         }
         if let Task::Stage(task) = &mut self.tasks[id.index()] {
             // Its fingerprint says the same in less: of a hundred thousand stages this is much.
@@ -105,7 +105,9 @@ impl Run<'_> {
     /// Tells of the stages that nobody waits for any more.
     pub(super) fn abandon(&mut self) {
         for index in 0..self.tasks.len() {
-            if let Task::Stage(StageTask { state: StageState::Begun, .. }) = &self.tasks[index] {
+            if let Task::Stage(task) = &self.tasks[index]
+                && task.state == StageState::Begun
+            {
                 self.say_finished(TaskId::new(index), Outcome::Cancelled, &BTreeMap::new(), None);
             }
         }
@@ -149,10 +151,12 @@ impl Run<'_> {
         }
         self.store.leave_work();
         self.store.sweep();
+        self.say_audit();
+        let differs = self.say_verification();
         let count = |outcome| self.counts.get(&outcome).copied().unwrap_or(0);
         let outcome = if *self.cancel.borrow() != Cancel::None {
             RunOutcome::Interrupted
-        } else if count(Outcome::Failed) > 0 {
+        } else if count(Outcome::Failed) > 0 || differs {
             RunOutcome::Failed
         } else {
             RunOutcome::Done

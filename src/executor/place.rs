@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::worker::Message;
+use crate::conversion::Conversion;
 use crate::event::Outcome;
 use crate::pipeline::Stage;
 use crate::schedule::TaskId;
@@ -32,42 +33,39 @@ pub fn folder(root: &Path, pipeline: &str) -> PathBuf {
     root.join("artifacts").join(pipeline)
 }
 
-/// Gives the artifacts of a stage of which none has to be converted; `None` where one has.
+/// Gives the artifacts of a stage of which none has to be converted; `None` where one has, or where
+/// an output is not known.
 pub fn plain_artifacts(stage: &Stage, outputs: &BTreeMap<String, Blob>) -> Option<Vec<Artifact>> {
-    let own =
-        stage.outputs.iter().map(|spec| (&spec.name, Path::new(&stage.name).join(&spec.file)));
-    let exports = stage.exports.iter().map(|(output, export)| (output, export.file.clone()));
-    if stage.exports.values().any(|export| export.conversion.is_some()) {
-        return None;
-    }
-    let artifact = |(output, path): (&String, PathBuf)| {
-        let digest = outputs.get(output)?.digest;
-        Some(Artifact { stage: stage.name.clone(), path, digest })
+    let artifact = |(output, path, conversion): (&String, PathBuf, Option<Conversion>)| {
+        let blob = outputs.get(output).filter(|_| conversion.is_none())?;
+        Some(Artifact { stage: stage.name.clone(), path, digest: blob.digest })
     };
-    own.chain(exports).map(artifact).collect()
+    places(stage).map(artifact).collect()
 }
 
 /// Gives the artifacts of a stage: its outputs and its exports, converted where an export asks for
 /// it.
-pub fn artifacts(
+fn artifacts(
     store: &Store,
     stage: &Stage,
     outputs: &BTreeMap<String, Blob>,
 ) -> Result<Vec<Artifact>, StoreError> {
-    let mut artifacts = Vec::new();
-    for spec in &stage.outputs {
-        let digest = outputs[&spec.name].digest;
-        let path = Path::new(&stage.name).join(&spec.file);
-        artifacts.push(Artifact { stage: stage.name.clone(), path, digest });
-    }
-    for (output, export) in &stage.exports {
+    let artifact = |(output, path, conversion): (&String, PathBuf, Option<Conversion>)| {
         let digest = outputs[output].digest;
-        let digest = match export.conversion {
+        let digest = match conversion {
             Some(conversion) => store.converted(&store.blob_path(digest), digest, conversion)?,
             None => digest,
         };
-        let path = export.file.clone();
-        artifacts.push(Artifact { stage: stage.name.clone(), path, digest });
-    }
-    Ok(artifacts)
+        Ok(Artifact { stage: stage.name.clone(), path, digest })
+    };
+    places(stage).map(artifact).collect()
+}
+
+/// Gives each output of a stage with where it lies in the pipeline's folder, and each once more that
+/// is exported, with what it is turned into.
+fn places(stage: &Stage) -> impl Iterator<Item = (&String, PathBuf, Option<Conversion>)> {
+    let own = stage.outputs.iter();
+    let own = own.map(|spec| (&spec.name, Path::new(&stage.name).join(&spec.file), None));
+    let exports = stage.exports.iter();
+    own.chain(exports.map(|(output, export)| (output, export.file.clone(), export.conversion)))
 }

@@ -41,7 +41,9 @@ impl Run<'_> {
             return is_new;
         };
         let gives_all = stage.outputs.iter().all(|spec| seen.outputs.contains_key(&spec.name));
-        if !gives_all || self.must_run(&stage, fingerprint) {
+        let runs =
+            self.must_run(&stage, fingerprint) || self.is_verified(stage.kind(), fingerprint);
+        if !gives_all || runs {
             return false;
         }
         let Some(artifacts) = place::plain_artifacts(&stage, &seen.outputs) else { return false };

@@ -4,13 +4,14 @@
 //! Knows no schedule: it counts repeats and says when they are all there.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::event::TrialOutcome;
 use crate::fingerprint::Fingerprint;
 use crate::stage::tune::RepeatRecord;
 use crate::stage::{Failure, Params};
-use crate::study::{Curve, Point, TrialState};
+use crate::study::{Curve, Named, Point, TrialState};
 
 /// How a trial, or one repeat of it, ended, before the study is told.
 pub(super) enum Ended {
@@ -86,10 +87,15 @@ impl Gathering {
 
     /// Makes one end of all: a failure where one failed, else what became of the first where it was
     /// stopped, else the means.
-    pub(super) fn gather(self, number: u64) -> Gathered {
+    ///
+    /// `before` has the names of an earlier trial's metrics, which are mostly the same.
+    pub(super) fn gather(self, number: u64, before: Option<&Named<f64>>) -> Gathered {
         let outcome = outcome(&self.ended);
-        let repeats =
-            self.ended.iter().map(|(index, repeat)| record(number, *index, repeat)).collect();
+        let repeats = self
+            .ended
+            .iter()
+            .map(|(index, repeat)| record((number, *index), repeat, before))
+            .collect();
         let first = self.ended.get(&0).map(|first| first.outcome);
         let ran = !matches!(outcome, TrialOutcome::Cached | TrialOutcome::Cancelled);
         let started = self.started.filter(|_| ran);
@@ -117,19 +123,27 @@ fn outcome(ended: &BTreeMap<u64, Repeat>) -> TrialOutcome {
     weightiest.into_iter().find(|outcome| has(*outcome)).unwrap_or(TrialOutcome::Cancelled)
 }
 
-fn record(number: u64, index: u64, repeat: &Repeat) -> RepeatRecord {
+fn record(
+    (number, index): (u64, u64),
+    repeat: &Repeat,
+    before: Option<&Named<f64>>,
+) -> RepeatRecord {
     let (state, metrics, curve) = match &repeat.end {
         Ended::Complete(metrics, curve) => (TrialState::Complete, metrics.clone(), Some(curve)),
         Ended::Pruned(curve) => (TrialState::Pruned, BTreeMap::new(), Some(curve)),
         Ended::Failed(_) | Ended::Cancelled => (TrialState::Failed, BTreeMap::new(), None),
     };
+    let mut metrics = Named::from(metrics);
+    if let Some(before) = before {
+        metrics.share_names(before);
+    }
     RepeatRecord {
         number,
         repeat: index,
         state,
-        metrics,
+        metrics: Arc::new(metrics),
         steps: curve.and_then(|curve| curve.points.last()).map_or(0, |point| point.step),
-        fingerprint: repeat.fingerprint.to_string(),
+        fingerprint: repeat.fingerprint.to_string().into(),
     }
 }
 
@@ -210,7 +224,7 @@ mod tests {
             note(&mut trial, repeat, complete(loss, name), TrialOutcome::Cached);
         }
         assert!(trial.is_over());
-        let gathered = trial.gather(0);
+        let gathered = trial.gather(0, None);
         let Ended::Complete(metrics, _) = gathered.end else { panic!("it is complete") };
         assert_eq!(metrics, BTreeMap::from([("loss".to_owned(), 3.0)]));
         assert_eq!((gathered.outcome, gathered.first_ran), (TrialOutcome::Cached, false));
@@ -225,7 +239,7 @@ mod tests {
         note(&mut trial, 1, Ended::Failed(Failure::new("no disk")), TrialOutcome::Failed);
         let nan = Failure::new("the loss is NaN").deterministic();
         note(&mut trial, 2, Ended::Failed(nan), TrialOutcome::Failed);
-        let gathered = trial.gather(0);
+        let gathered = trial.gather(0, None);
         let Ended::Failed(failure) = gathered.end else { panic!("it failed") };
         assert_eq!(failure.message, "repeat 2: the loss is NaN");
         assert!(failure.deterministic && gathered.first_ran);

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::limits::Limits;
 use super::worker::{self, InputFile, Job, Message, Placing, Terms};
-use super::{Run, StageTask, Task, command};
+use super::{Run, Task, command};
 use crate::fingerprint::{Digest, Manifest};
 use crate::freshness::InputDigests;
 use crate::pipeline::{Source, Stage};
@@ -46,7 +46,9 @@ impl Run<'_> {
                         self.start_study(id, &manifest);
                     }
                     _ => {
-                        let job = self.job(id, id, stage.params.clone(), manifest, slots);
+                        let verify = task.verify.clone();
+                        let mut job = self.job(id, id, stage.params.clone(), manifest, slots);
+                        job.verify = verify;
                         self.work(job);
                     }
                 }
@@ -63,9 +65,10 @@ impl Run<'_> {
         manifest: Manifest,
         threads: usize,
     ) -> Job {
-        let Task::Stage(StageTask { stage, digests, .. }) = &self.tasks[of.index()] else {
+        let Task::Stage(stage_task) = &self.tasks[of.index()] else {
             unreachable!("trials belong to a stage");
         };
+        let (stage, digests) = (&stage_task.stage, &stage_task.digests);
         let fingerprint = manifest.fingerprint();
         let title = match &self.tasks[task.index()] {
             Task::Stage(task) => task.stage.name.clone(),
@@ -82,6 +85,8 @@ impl Run<'_> {
             threads,
             terms: self.terms(task),
             force: self.must_run(stage, fingerprint),
+            verify: None,
+            audit: self.audit.as_ref().map(|audit| Arc::clone(&audit.artifacts)),
             inputs: self.input_files(stage, digests),
             params,
             manifest,

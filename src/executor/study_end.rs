@@ -72,7 +72,10 @@ impl Run<'_> {
         if let Err(error) = self.put_roots() {
             return self.fail(id, Failure::new(error.to_string()));
         }
-        self.ran.extend(run.fingerprints.values());
+        // Most are in it already; `extend` would make room for all of them once more.
+        for fingerprint in run.fingerprints.values() {
+            self.ran.insert(*fingerprint);
+        }
         let store = Arc::clone(&self.store);
         self.spawn(id, move || match run.write(&store) {
             Written::Ended(end) => Message::Ended { task: id, end },

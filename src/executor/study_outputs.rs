@@ -1,6 +1,6 @@
 //! The outputs of a study: what its trials leave in the store, and the tune stage's own entry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::LOCK_POLL;
@@ -11,7 +11,7 @@ use crate::freshness::{self, Found};
 use crate::stage::tune::{self, RepeatRecord, Results, TrialRecord};
 use crate::stage::{Failure, Params};
 use crate::store::{Entry, Store, StoreError, files, lock};
-use crate::study::{Best, Curve, Objective};
+use crate::study::{Best, Curve, Named, Objective};
 
 impl StudyRun {
     /// Says whether a trial is more than one action.
@@ -41,23 +41,44 @@ impl StudyRun {
         (value(&config.objective), config.others.iter().map(value).collect())
     }
 
+    /// Gives the value of the first objective among what was kept of a trial's metrics.
+    fn value(&self, metrics: &Named<f64>) -> f64 {
+        let metric = self.study.config().objective.metric();
+        metrics.get(metric).copied().unwrap_or(f64::NAN)
+    }
+
     /// Gives the best trial's value where its action gave another when it was run for the study.
     pub(super) fn is_other_than_best(&self, metrics: &BTreeMap<String, f64>) -> Option<f64> {
         let number = self.study.best()?.number;
         let first = |one: &&RepeatRecord| one.number == number && one.repeat == 0;
-        let before = self.repeats.iter().find(first)?;
-        let (value, before) = (self.values(metrics).0, self.values(&before.metrics).0);
+        let before = match self.has_repeats() {
+            true => &self.repeats.iter().find(first)?.metrics,
+            false => &self.records.iter().find(|record| record.number == number)?.metrics,
+        };
+        let (value, before) = (self.values(metrics).0, self.value(before));
         (value != before).then_some(value)
     }
 
+    /// Takes note of a trial, with what its repeats have of it: a record for each stays to the end.
     pub(super) fn record(&mut self, number: u64, metrics: BTreeMap<String, f64>, curve: &Curve) {
-        let fingerprint = self.fingerprints.get(&number).map(Fingerprint::to_string);
-        self.records.push(TrialRecord {
+        let mut metrics = Named::from(metrics);
+        if let Some(before) = self.records.last() {
+            metrics.share_names(&before.metrics);
+        }
+        let of_trial = self.repeats.iter().rev().take_while(|one| one.number == number);
+        let first = of_trial.clone().find(|one| one.repeat == 0);
+        let same = of_trial.map(|one| &one.metrics).find(|other| ***other == metrics);
+        let fingerprint = || self.fingerprints.get(&number).map(Fingerprint::to_string);
+        let record = TrialRecord {
             number,
-            metrics,
+            metrics: same.map_or_else(|| Arc::new(metrics.clone()), Arc::clone),
             steps: curve.points.last().map_or(0, |point| point.step),
-            fingerprint: fingerprint.unwrap_or_default(),
-        });
+            fingerprint: match first {
+                Some(first) => Arc::clone(&first.fingerprint),
+                None => fingerprint().unwrap_or_default().into(),
+            },
+        };
+        self.records.push(record);
     }
 
     /// Writes the tune's entry: the best trial's outputs, the table of trials, the best params; and
@@ -141,7 +162,11 @@ impl StudyRun {
         let entry = Entry {
             manifest: self.manifest.clone(),
             outputs,
-            metrics: record.map(|record| record.metrics.clone()).unwrap_or_default(),
+            metrics: record
+                .map(|record| {
+                    record.metrics.iter().map(|(name, value)| (name.clone(), *value)).collect()
+                })
+                .unwrap_or_default(),
             curve: Curve::default(),
             failure: None,
             accidents: self.accidents,
@@ -160,8 +185,10 @@ impl StudyRun {
             kept.iter().map(|trial| self.fingerprints[&trial.number]).collect();
         kept.extend(self.manifest.base.as_ref().map(|base| base.fingerprint()));
         kept.extend(&self.wanted_beside);
-        let actions = self.repeats.iter().filter_map(|one| one.fingerprint.parse().ok());
-        let others = actions.map(Fingerprint).filter(|one| !kept.contains(one));
+        let first = self.records.iter().map(|one| &one.fingerprint);
+        let actions = first.chain(self.repeats.iter().map(|one| &one.fingerprint));
+        let actions: BTreeSet<_> = actions.filter_map(|one| one.parse().ok()).collect();
+        let others = actions.into_iter().map(Fingerprint).filter(|one| !kept.contains(one));
         let ran_as_trial = |one: &Fingerprint| store.entry(*one).is_some_and(|one| one.of_trial);
         store.drop_outputs(&others.filter(ran_as_trial).collect::<Vec<_>>())
     }

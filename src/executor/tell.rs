@@ -74,12 +74,16 @@ impl Run<'_> {
             failure,
             because: self.failed_stage.clone().filter(|_| outcome == Outcome::Skipped),
         };
-        let fingerprint = task.fingerprint;
+        let (fingerprint, kind) = (task.fingerprint, task.stage.kind());
         *self.counts.entry(outcome).or_default() += 1;
         if is_told {
             self.history.record(&event, fingerprint, task.manifest.as_ref());
         }
         (self.emit)(&event);
+        if outcome == Outcome::Cached {
+            self.count_unverified(kind, fingerprint);
+        }
+        self.say_audited(id, outcome);
     }
 
     /// Tells how far a stage is. What a trial counts is not told: its tune counts trials.

@@ -31,7 +31,7 @@ pub(super) struct StudyRun {
     digests: freshness::InputDigests,
     pub(super) study: Study,
     pub(super) records: Vec<TrialRecord>,
-    /// What each repeat of each trial came to.
+    /// What each repeat of each trial came to, where there are several: else its record says it.
     pub(super) repeats: Vec<RepeatRecord>,
     pub(super) fingerprints: BTreeMap<u64, Fingerprint>,
     pub(super) keep: Keep,
@@ -152,7 +152,7 @@ impl Run<'_> {
         }
         run.open += 1;
         let request = means::trial_request(&run.base, &run.stage, self.schedule.way(tune));
-        self.schedule.add_trial(params.work(), request);
+        let id = self.schedule.add_trial(params.work(), request);
         let work = Work {
             point,
             params,
@@ -164,7 +164,11 @@ impl Run<'_> {
         let stage = run.stage.clone();
         let work = Some(Box::new(work));
         let trial = Trial { tune, stage, number, repeat, fingerprint, rebuild, work };
-        self.tasks.push(Task::Trial(Box::new(trial)));
+        let task = Task::Trial(Box::new(trial));
+        match self.tasks.get_mut(id.index()) {
+            Some(place) => *place = task,
+            None => self.tasks.push(task),
+        }
     }
 
     pub(super) fn trial_checked(&mut self, id: TaskId, check: TrialCheck) {
@@ -193,6 +197,7 @@ impl Run<'_> {
             End::Busy | End::Known | End::Cached(_) => {
                 unreachable!("what another process has or had is looked up")
             }
+            End::Verified(..) => unreachable!("a stage alone is verified"),
         }
     }
 
@@ -236,6 +241,9 @@ impl Run<'_> {
         self.release(id, fingerprint);
         let ended = self.schedule.finish(id, of_task);
         self.end_unstarted(ended);
+        // Nothing that is still to come speaks of it: its worker's last message was its end.
+        self.attempts.remove(&id);
+        self.schedule.let_go(id);
         let Some(run) = self.studies.get_mut(&tune) else { return };
         run.open -= 1;
         if rebuild {
@@ -254,7 +262,9 @@ impl Run<'_> {
             return self.close_studies();
         }
         if let Some(trial) = run.under_way.remove(&number) {
-            self.tell(tune, number, trial.gather(number));
+            let before = run.repeats.last().map(|one| &*one.metrics);
+            let gathered = trial.gather(number, before);
+            self.tell(tune, number, gathered);
         }
     }
 
@@ -262,7 +272,9 @@ impl Run<'_> {
     fn tell(&mut self, tune: TaskId, number: u64, trial: Gathered) {
         let Some(run) = self.studies.get_mut(&tune) else { return };
         let Gathered { point, end, outcome, seconds, repeats, first_ran } = trial;
-        run.repeats.extend(repeats);
+        if run.has_repeats() {
+            run.repeats.extend(repeats);
+        }
         let value = match end {
             Ended::Complete(metrics, curve) => {
                 let is_mean = run.has_repeats();

@@ -3,7 +3,7 @@
 //! A [`Job`] holds all that an action needs. [`run`] works on the calling thread; `command` runs one
 //! on the loop's runtime. Both speak only through [`Message`]s.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
+use super::audit::{Artifacts, Use};
 use super::check::Check;
 use super::limits::Limits;
 use super::listener::Listener;
@@ -19,6 +20,7 @@ use super::process::{self, Cancel};
 use super::secrets::Secrets;
 use super::stage_ref::StageRef;
 use super::tuning::StudyRun;
+use super::verify::{self, Difference};
 use crate::conversion::Conversion;
 use crate::data::Format;
 use crate::event::Outcome;
@@ -42,6 +44,8 @@ pub enum Message {
     Step { task: TaskId, step: u64, metrics: BTreeMap<String, f64> },
     /// Something that a person should know.
     Warning { task: TaskId, message: String },
+    /// What a command that has ended used beside what is declared.
+    Audited { task: TaskId, uses: BTreeSet<Use> },
     /// The action ended.
     Ended { task: TaskId, end: End },
     /// What the task waited for is over: another process that ran its action, or the pause before
@@ -73,6 +77,8 @@ pub enum End {
     Ran(Box<Entry>),
     /// Another process had stored it meanwhile.
     Cached(Box<Entry>),
+    /// It ran although the store has its entry, and gave this otherwise.
+    Verified(Box<Entry>, Box<Difference>),
     /// It has no outputs; its curve up to then.
     Stopped(Stop, Curve),
     /// Another process runs it now.
@@ -150,6 +156,10 @@ pub struct Job {
     pub keep: Option<Keep>,
     /// Whether it runs whatever the store has, and from the beginning.
     pub force: bool,
+    /// The entry with which what it gives is compared, in place of storing it.
+    pub verify: Option<Box<Entry>>,
+    /// The artifacts of its pipeline, where what its command reads is traced.
+    pub audit: Option<Arc<Artifacts>>,
     /// The root of the project.
     pub root: PathBuf,
     /// When its task was started.
@@ -204,7 +214,7 @@ pub(super) fn begin(job: &Job) -> Result<lock::Lock, Box<End>> {
         |error: StoreError| Box::new(End::Stopped(store_failure(&error), Curve::default()));
     let lock = lock::try_action(&job.store.lock_path(job.fingerprint)).map_err(failed)?;
     let Some(lock) = lock else { return Err(Box::new(End::Busy)) };
-    if !job.force && is_known(job) {
+    if !job.force && job.verify.is_none() && is_known(job) {
         return Err(Box::new(End::Known));
     }
     // A checkpoint of its own earlier attempt is gone on from.
@@ -234,7 +244,7 @@ fn run_kind(job: &Job, listener: &Listener) -> Result<Finished, Stop> {
     let context = Context {
         inputs: &inputs,
         outputs: &outputs_folder(job),
-        checkpoint: &job.store.checkpoint_path(job.fingerprint),
+        checkpoint: &verify::checkpoint_path(job),
         threads: job.threads,
         progress: listener,
     };
@@ -253,6 +263,14 @@ pub(super) fn readable(job: &Job, input: &InputFile) -> Result<PathBuf, Stop> {
 
 /// Stores what an action gave, and says how it ended.
 pub(super) fn finish(job: &Job, result: Result<Finished, Stop>, curve: Curve) -> End {
+    let result = match &job.verify {
+        Some(entry) => {
+            let compared = verify::compare(job, entry, result);
+            let _ = files::remove_folder(&job.store.work_path(job.fingerprint));
+            return compared.unwrap_or_else(|stop| End::Stopped(stop, curve));
+        }
+        None => result,
+    };
     let end = match result {
         Ok(finished) => match publish(job, finished, &curve) {
             Ok(entry) => End::Ran(Box::new(entry)),

@@ -1,34 +1,37 @@
-//! How long stages took when they last ran.
+//! How long stages and actions took when they last ran.
 
 use std::collections::HashMap;
 
-use rusqlite::Connection;
-
-use super::{History, connect};
+use super::History;
+use crate::fingerprint::Fingerprint;
 
 impl History {
     /// Gives how long each stage of a pipeline took when it last ran, by name, in seconds; nothing
     /// of what never ran, and nothing at all where the history cannot be read.
     pub fn last_seconds(&self, pipeline: &str) -> HashMap<String, f64> {
-        let mut reader = self.reader.borrow_mut();
-        if reader.is_none() {
-            *reader = connect(&self.path, self.writer.is_none()).ok();
-        }
-        let found = reader.as_ref().map(|connection| query(connection, pipeline));
-        found.and_then(Result::ok).unwrap_or_else(|| {
-            // It is perhaps being made or set aside by the writer: the next look opens it anew.
-            *reader = None;
-            HashMap::new()
-        })
+        // SQLite takes the other columns from the row that has the maximum.
+        let sql = "SELECT stage, seconds, max(rowid) FROM stage_runs
+                   WHERE pipeline = ?1 AND outcome = 'ran' GROUP BY stage";
+        let found = self.ask(|connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map([pipeline], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect()
+        });
+        found.unwrap_or_default()
     }
-}
 
-fn query(connection: &Connection, pipeline: &str) -> rusqlite::Result<HashMap<String, f64>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT stage, seconds FROM stage_runs WHERE pipeline = ?1 AND outcome = 'ran'
-         ORDER BY rowid",
-    )?;
-    let rows = statement.query_map([pipeline], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    // Of several runs the last stays.
-    rows.collect()
+    /// Gives the seconds that each action took when it last ran, as far as it ran as a stage: for
+    /// whoever weighs what is dear to run again.
+    pub fn durations(&self) -> HashMap<Fingerprint, f64> {
+        let sql = "SELECT fingerprint, seconds, max(rowid) FROM stage_runs
+                   WHERE outcome = 'ran' AND fingerprint IS NOT NULL GROUP BY fingerprint";
+        let found: Option<Vec<(String, f64)>> = self.ask(|connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect()
+        });
+        let known =
+            |(name, seconds): (String, f64)| Some((Fingerprint(name.parse().ok()?), seconds));
+        found.into_iter().flatten().filter_map(known).collect()
+    }
 }

@@ -95,6 +95,10 @@ impl Gauge {
             Event::RunStarted { .. }
             | Event::Warning { .. }
             | Event::StageFinished { .. }
+            | Event::StageAudited { .. }
+            | Event::StageVerified { .. }
+            | Event::AuditFinished { .. }
+            | Event::VerifyFinished { .. }
             | Event::ArtifactPlaced { .. }
             | Event::RunFinished { .. } => false,
         }
@@ -211,7 +215,13 @@ impl Reporter for Bars {
             Event::Warning { stage, message } => {
                 self.above(&[lines::warning(stage.as_deref(), message)]);
             }
-            Event::ArtifactPlaced { .. } => {}
+            Event::StageAudited { .. } => self.above(&lines::stage_audited(event)),
+            Event::StageVerified { .. } => {
+                self.above(&lines::stage_verified(event).into_iter().collect::<Vec<_>>());
+            }
+            Event::ArtifactPlaced { .. }
+            | Event::AuditFinished { .. }
+            | Event::VerifyFinished { .. } => {}
             Event::RunFinished { .. } => {
                 // Bars are cleared as their stages end. Should one be left, it must not stand in
                 // the way, and a terminal that is gone is no matter.
@@ -287,14 +297,14 @@ mod tests {
         let mut gauge = Gauge::default();
         let stage = || "tune".to_owned();
         for number in 0..3 {
-            let params = BTreeMap::new();
+            let params = crate::study::Point::new();
             gauge.event(&Event::TrialStarted { stage: stage(), number, params });
         }
         assert_eq!(gauge.message(), "0 trials, 3 running");
         gauge.event(&Event::TrialFinished {
             stage: stage(),
             number: 0,
-            params: BTreeMap::new(),
+            params: crate::study::Point::new(),
             value: Some(0.5),
             outcome: crate::event::TrialOutcome::Ran,
             best: Some(0.5),

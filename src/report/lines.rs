@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::text::{self, Digits};
-use crate::event::{Event, Outcome};
+use crate::event::{Access, Event, Outcome, Undeclared};
 use crate::stage::Failure;
 use crate::study::Point;
 
@@ -108,6 +108,85 @@ fn failed(stage: &str, took: &str, failure: Option<&Failure>, base: &Path) -> Ve
         }
     }
     lines
+}
+
+/// Undeclared files of a stage that are told one by one.
+const UNDECLARED: usize = 20;
+
+/// Says what a stage's command used and does not declare, each with the line to add.
+pub fn stage_audited(event: &Event) -> Vec<String> {
+    let Event::StageAudited { stage, base, undeclared } = event else { return Vec::new() };
+    let to = base.as_ref().map(|base| format!(" to `{base}`")).unwrap_or_default();
+    let line = |one: &Undeclared| {
+        let Undeclared { access, path, line } = one;
+        let what = match access {
+            Access::Read => format!("reads `{path}`, which is no input of it"),
+            Access::Listed => format!("lists the folder `{path}`, which is no input of it"),
+            Access::Written => format!("writes `{path}`, which is no output of it"),
+        };
+        warning(Some(stage), &format!("{what}; add{to}: {line}"))
+    };
+    let more = undeclared.len().saturating_sub(UNDECLARED);
+    let more = (more > 0).then(|| {
+        let files = text::counted(more as u64, "more file");
+        warning(Some(stage), &format!("and {files}, which `--format json` names"))
+    });
+    undeclared.iter().take(UNDECLARED).map(line).chain(more).collect()
+}
+
+/// Says what a verified stage gave otherwise; nothing where it gave the same.
+pub fn stage_verified(event: &Event) -> Option<String> {
+    let Event::StageVerified { stage, outputs, metrics, failure } = event else { return None };
+    let list = |what: &str, names: &[String]| {
+        let plural = if names.len() == 1 { "" } else { "s" };
+        (!names.is_empty()).then(|| format!("{what}{plural} {}", names.join(", ")))
+    };
+    let differing = [list("output", outputs), list("metric", metrics)];
+    let differing = differing.into_iter().flatten().collect::<Vec<_>>().join(" and ");
+    let what = match failure {
+        Some(failure) => format!("run again it failed: {}", failure.message),
+        None if differing.is_empty() => return None,
+        None => format!("run again it gave other {differing}"),
+    };
+    Some(warning(Some(stage), &format!("not deterministic: {what}")))
+}
+
+/// Says what an audit or a verification comes to.
+pub fn inspected(event: &Event) -> Option<String> {
+    let some = |count: usize, word: &str| text::counted(count as u64, word);
+    match event {
+        Event::AuditFinished { audited, cached, undeclared } => {
+            let files = some(*undeclared, "undeclared file");
+            let left = match cached {
+                0 => String::new(),
+                _ => format!(
+                    "; {} cached and so not traced (`--force` runs all)",
+                    some(*cached, "command stage")
+                ),
+            };
+            Some(format!("audit: {} traced, {files}{left}", some(*audited, "command stage")))
+        }
+        Event::VerifyFinished { verified, differing, left, tunes } => {
+            let left = match (left, tunes) {
+                (0, _) => String::new(),
+                (left, 0) => format!("; {} left out", some(*left, "cached stage")),
+                (left, tunes) => format!(
+                    "; {} left out, {} of them studies, which are not run again",
+                    some(*left, "cached stage"),
+                    text::count(*tunes as u64)
+                ),
+            };
+            let actions = some(*verified, "cached action");
+            let differing = match differing {
+                0 => "all gave the same".to_owned(),
+                _ => format!("{} not deterministic", text::count(*differing as u64)),
+            };
+            let differing =
+                if *verified == 0 { "nothing to compare".to_owned() } else { differing };
+            Some(format!("verify: {actions} run again, {differing}{left}"))
+        }
+        _ => None,
+    }
 }
 
 /// Says how a trial ended and what is best so far.

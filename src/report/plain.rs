@@ -104,7 +104,11 @@ impl Lines {
                     .chain(lines::stage_finished(event, self.summary.base()))
                     .collect()
             }
+            Event::StageAudited { .. } => lines::stage_audited(event),
+            Event::StageVerified { .. } => lines::stage_verified(event).into_iter().collect(),
             Event::RunFinished { .. }
+            | Event::AuditFinished { .. }
+            | Event::VerifyFinished { .. }
             | Event::TrialStarted { .. }
             | Event::ArtifactPlaced { .. } => Vec::new(),
         }

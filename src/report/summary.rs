@@ -31,6 +31,8 @@ pub struct Summary {
     trials: BTreeMap<String, BTreeMap<&'static str, u64>>,
     best: BTreeMap<String, f64>,
     placed: BTreeSet<PathBuf>,
+    /// What an audit and a verification found, as it was told, and what they come to.
+    inspected: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -51,6 +53,7 @@ impl Summary {
             trials: BTreeMap::new(),
             best: BTreeMap::new(),
             placed: BTreeSet::new(),
+            inspected: Vec::new(),
         }
     }
 
@@ -97,6 +100,11 @@ impl Summary {
             Event::ArtifactPlaced { path, .. } => {
                 self.placed.insert(path.clone());
             }
+            Event::StageAudited { .. } => self.inspected.extend(lines::stage_audited(event)),
+            Event::StageVerified { .. } => self.inspected.extend(lines::stage_verified(event)),
+            Event::AuditFinished { .. } | Event::VerifyFinished { .. } => {
+                self.inspected.extend(lines::inspected(event));
+            }
             Event::RunFinished { .. } => return self.close(event),
             Event::StageStarted { .. }
             | Event::StageWaiting { .. }
@@ -123,6 +131,7 @@ impl Summary {
             closing.extend(self.metrics_tables());
             closing.push(String::new());
         }
+        closing.extend(self.inspected.iter().cloned());
         closing.extend(self.placed());
         closing.extend(one_line(run_finished));
         closing

@@ -23,6 +23,7 @@ pub fn reason(reason: &DirtyReason) -> String {
         DirtyReason::Failed => "has only failed so far".to_owned(),
         DirtyReason::Forced => "forced by --force".to_owned(),
         DirtyReason::RunsEachTime => "it is declared to run each time".to_owned(),
+        DirtyReason::Verified => "run again by --verify".to_owned(),
         DirtyReason::TrialsFailed { trials } => {
             format!("{} failed and may not fail again", counted(*trials, "trial"))
         }

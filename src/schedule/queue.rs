@@ -26,13 +26,20 @@ pub struct Rank {
     /// Of trials, the longest first.
     work: Reverse<u64>,
     /// Else in the order of adding.
+    number: u64,
+    /// Which it is.
     pub task: TaskId,
 }
 
 impl Rank {
-    pub(super) fn new(request: &Request, is_trial: bool, work: u64, task: TaskId) -> Rank {
+    pub(super) fn new(
+        request: &Request,
+        is_trial: bool,
+        (work, number): (u64, u64),
+        task: TaskId,
+    ) -> Rank {
         let (priority, way) = (Reverse(request.priority), Reverse(request.way));
-        Rank { priority, way, is_trial, work: Reverse(work), task }
+        Rank { priority, way, is_trial, work: Reverse(work), number, task }
     }
 
     /// Gives the priority that was asked for.

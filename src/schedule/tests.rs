@@ -52,6 +52,37 @@ fn a_joined_task_is_looked_at_again_and_a_failed_trial_stops_nothing() {
 }
 
 #[test]
+fn a_trial_takes_the_place_of_one_that_was_let_go_of_and_its_own_turn() {
+    let mut schedule = Schedule::new(&machine(1), false);
+    let [first, second] = [(); 2].map(|()| schedule.add_trial(1, Demand::ONE));
+    let check = |schedule: &mut Schedule| {
+        let Some(Step::Check(trial)) = schedule.next_step() else { panic!("it is checked") };
+        trial
+    };
+    assert_eq!(check(&mut schedule), first);
+    schedule.finish(first, Outcome::Cached);
+    schedule.let_go(first);
+    let third = schedule.add_trial(1, Demand::ONE);
+    let stage = schedule.add_stage(&[], Demand::ONE);
+    assert_eq!(third, first);
+    assert!(stage > second);
+    // The second was added before the third, which has the smaller number; a stage before both.
+    for task in [stage, second, third] {
+        assert_eq!(check(&mut schedule), task);
+        schedule.finish(task, Outcome::Cached);
+    }
+    assert!(schedule.is_over());
+}
+
+#[test]
+#[should_panic(expected = "is not over")]
+fn a_trial_that_runs_is_not_let_go_of() {
+    let mut schedule = Schedule::new(&machine(1), false);
+    let trial = schedule.add_trial(1, Demand::ONE);
+    schedule.let_go(trial);
+}
+
+#[test]
 fn the_longest_of_queued_trials_starts_first() {
     let mut schedule = Schedule::new(&machine(1), false);
     let trials = [3, 9, 1].map(|work| schedule.add_trial(work, Demand::ONE));

@@ -245,7 +245,8 @@ impl Params {
         })
     }
 
-    fn folder(&self, root: &Path) -> PathBuf {
+    /// Gives the folder in which the program starts.
+    pub fn folder(&self, root: &Path) -> PathBuf {
         match &self.dir {
             Some(dir) => root.join(dir),
             None => root.to_owned(),

@@ -185,7 +185,11 @@ impl Study {
         Some((number, point))
     }
 
-    fn add(&mut self, number: u64, point: Point) {
+    /// Adds a trial; it stays to the end, so its point should take no room to spare.
+    fn add(&mut self, number: u64, mut point: Point) {
+        if let Some(before) = self.trials.last() {
+            point.share_names(&before.point);
+        }
         self.trials.push(Trial {
             number,
             point,
@@ -392,6 +396,7 @@ impl Study {
 }
 
 fn same_point(one: &Point, other: &Point) -> bool {
-    let values = |(path, value)| other.get(path).is_some_and(|other| same(value, other));
+    let values =
+        |(path, value): (&String, &Value)| other.get(path).is_some_and(|other| same(value, other));
     one.len() == other.len() && one.iter().all(values)
 }

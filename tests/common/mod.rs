@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -187,6 +187,18 @@ pub fn processes_in(folder: &Path) -> Vec<PathBuf> {
     all.filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| fs::read_link(path.join("cwd")).is_ok_and(|cwd| cwd == folder))
         .collect()
+}
+
+/// Gives numbers from 0 to 1 that differ from run to run.
+pub fn shares() -> impl Iterator<Item = f64> {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let mut state = since.expect("it is later than 1970").as_nanos() as u64 | 1;
+    std::iter::repeat_with(move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 11) as f64 / (1_u64 << 53) as f64
+    })
 }
 
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {

@@ -18,7 +18,7 @@ use super::{Params, plots, repeat_seed, shape};
 use crate::data::{DataError, table};
 use crate::stage::{self, Failure};
 use crate::study::space::{Domain, Space};
-use crate::study::{Study, Trial, TrialState, importance};
+use crate::study::{Named, Study, Trial, TrialState, importance};
 
 /// What the executor knows of a trial beside what the study does.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,11 +26,11 @@ pub struct TrialRecord {
     /// Its number.
     pub number: u64,
     /// The metrics of its finished action; empty unless it is complete.
-    pub metrics: BTreeMap<String, f64>,
+    pub metrics: Arc<Named<f64>>,
     /// The steps that it reported, up to where the study stopped it.
     pub steps: u64,
     /// Its action's fingerprint in hexadecimal digits.
-    pub fingerprint: String,
+    pub fingerprint: Arc<str>,
 }
 
 /// What one repeat of a trial came to.
@@ -43,11 +43,11 @@ pub struct RepeatRecord {
     /// How it ended.
     pub state: TrialState,
     /// The metrics of its finished action; empty unless it is complete.
-    pub metrics: BTreeMap<String, f64>,
+    pub metrics: Arc<Named<f64>>,
     /// The steps that it reported.
     pub steps: u64,
     /// Its action's fingerprint in hexadecimal digits.
-    pub fingerprint: String,
+    pub fingerprint: Arc<str>,
 }
 
 /// A study that is done, with all that its outputs tell.
@@ -161,9 +161,9 @@ fn trials_batch(results: &Results<'_>, trials: &[&Trial]) -> Result<RecordBatch,
             trials.iter().map(|trial| trial.point.get(&param.path)).collect();
         columns.0.push((param.path.clone(), column(&param.domain, &values)));
     }
-    let metrics: Vec<Option<&BTreeMap<String, f64>>> = trials
+    let metrics: Vec<Option<&Named<f64>>> = trials
         .iter()
-        .map(|trial| trial.value.and_then(|_| record(trial)).map(|record| &record.metrics))
+        .map(|trial| trial.value.and_then(|_| record(trial)).map(|record| &*record.metrics))
         .collect();
     columns.push_metrics(&metrics, &["repeats", "steps", "fingerprint"]);
     if results.params.repeats > 1 {
@@ -177,7 +177,7 @@ fn trials_batch(results: &Results<'_>, trials: &[&Trial]) -> Result<RecordBatch,
     }
     let steps = trials.iter().map(|trial| Some(record(trial)?.steps));
     columns.push("steps", steps.collect::<UInt64Array>());
-    let fingerprints = trials.iter().map(|trial| Some(record(trial)?.fingerprint.as_str()));
+    let fingerprints = trials.iter().map(|trial| Some(&*record(trial)?.fingerprint));
     columns.push("fingerprint", fingerprints.collect::<StringArray>());
     columns.batch(&["number", "state"])
 }
@@ -193,10 +193,10 @@ fn repeats_batch(results: &Results<'_>) -> Result<RecordBatch, ArrowError> {
     columns.push("seed", all.iter().map(seed).collect::<UInt64Array>());
     columns.push("state", all.iter().map(|one| Some(one.state.name())).collect::<StringArray>());
     let is_complete = |one: &RepeatRecord| one.state == TrialState::Complete;
-    let metrics: Vec<_> = all.iter().map(|one| is_complete(one).then_some(&one.metrics)).collect();
+    let metrics: Vec<_> = all.iter().map(|one| is_complete(one).then_some(&*one.metrics)).collect();
     columns.push_metrics(&metrics, &["steps", "fingerprint"]);
     columns.push("steps", all.iter().map(|one| Some(one.steps)).collect::<UInt64Array>());
-    let fingerprints = all.iter().map(|one| Some(one.fingerprint.as_str()));
+    let fingerprints = all.iter().map(|one| Some(&*one.fingerprint));
     columns.push("fingerprint", fingerprints.collect::<StringArray>());
     columns.batch(&["number", "repeat", "state"])
 }
@@ -222,7 +222,7 @@ impl Columns {
     }
 
     /// Adds a column for each metric that any row has; `later` names columns that are still to come.
-    fn push_metrics(&mut self, rows: &[Option<&BTreeMap<String, f64>>], later: &[&str]) {
+    fn push_metrics(&mut self, rows: &[Option<&Named<f64>>], later: &[&str]) {
         let names: BTreeSet<&String> = rows.iter().flatten().flat_map(|row| row.keys()).collect();
         for name in names {
             let values = rows.iter().map(|row| row.and_then(|row| row.get(name).copied()));
