@@ -233,6 +233,10 @@ struct Run<'r> {
     forerun: Forerun,
     /// Whether an action has begun.
     has_started: bool,
+    /// Whether neither the history nor the store has ever heard of the pipeline.
+    is_first: bool,
+    /// Commands that have let go of their slots while their outputs are stored.
+    storing: HashSet<TaskId>,
     /// Whether there was a history before this run: a new one is told of every stage.
     has_history: bool,
     sender: UnboundedSender<Message>,
@@ -256,6 +260,7 @@ impl<'r> Run<'r> {
     ) -> Run<'r> {
         let (sender, receiver) = unbounded_channel();
         let has_history = store.path("history.sqlite").exists();
+        let has_roots = store.path("roots").join(&plan.pipeline.name).exists();
         let history = History::open(&store.path("history.sqlite"));
         let seen = Arc::new(store.seen(&plan.pipeline.name));
         let stages = plan.order.iter().map(|stage| StageRef::new(plan.pipeline, &stage.name));
@@ -286,6 +291,8 @@ impl<'r> Run<'r> {
             news: SeenStages::new(),
             forerun,
             has_started: false,
+            is_first: !has_history && !has_roots,
+            storing: HashSet::new(),
             sender,
             receiver,
             cancel: watch::Sender::new(Cancel::None),
@@ -404,6 +411,16 @@ impl<'r> Run<'r> {
         }
     }
 
+    /// Lets another command begin while the outputs of one that ended well are stored; a single slot
+    /// does one thing after the other.
+    fn exited(&mut self, task: TaskId) {
+        let jobs = self.options.means.jobs;
+        if jobs > 1 && self.storing.len() < jobs {
+            self.storing.insert(task);
+            self.schedule.release(task);
+        }
+    }
+
     fn handle(&mut self, message: Message) {
         match message {
             Message::Begun { task } => self.say_begun(task),
@@ -420,14 +437,17 @@ impl<'r> Run<'r> {
                 self.awaited -= 1;
                 self.checked(task, *check);
             }
+            Message::Exited { task } => self.exited(task),
             Message::Ended { task, end } => {
                 self.awaited -= 1;
+                self.storing.remove(&task);
                 self.ended(task, end);
             }
             Message::Free { task } => self.schedule.recheck(task),
             Message::StudyOverdue { task } => self.end_overdue_study(task),
             Message::Placed { task, outcome, entry, placed } => {
                 self.awaited -= 1;
+                self.storing.remove(&task);
                 self.placed(task, outcome, &entry, placed);
             }
             Message::Rebuild { task, study } => {
@@ -437,6 +457,7 @@ impl<'r> Run<'r> {
             Message::Dropped => self.awaited -= 1,
             Message::Panicked { task, failure } => {
                 self.awaited -= 1;
+                self.storing.remove(&task);
                 match &self.tasks[task.index()] {
                     Task::Stage(_) => self.fail(task, failure),
                     Task::Trial(_) => {

@@ -262,6 +262,14 @@ impl Schedule {
         }
     }
 
+    /// Lets a running task go on without what it holds of the machine, which others may take.
+    pub fn release(&mut self, task: TaskId) {
+        let task = &mut self.tasks[task.0];
+        if task.state == State::Running {
+            self.free.give_back(std::mem::take(&mut task.held));
+        }
+    }
+
     /// Says how a task ended; gives the stages that are skipped or cancelled because of it.
     pub fn finish(&mut self, task: TaskId, outcome: Outcome) -> Vec<(TaskId, Outcome)> {
         self.set(task, State::Done(outcome));

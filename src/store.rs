@@ -31,7 +31,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -72,6 +72,8 @@ pub struct Store {
     placed: Mutex<BTreeMap<String, artifacts::Places>>,
     /// The files of the entries that this process has read or written, as they were then.
     stamps: Mutex<HashMap<Fingerprint, Stamp>>,
+    /// The device of the folder of temporary files, once it was asked for.
+    device: OnceLock<Option<u64>>,
     /// What names this process's own folders.
     session: String,
     /// Working folders that wait for another action.
@@ -154,6 +156,7 @@ impl Store {
             stats: Mutex::new(durability::load_stats(folder, &boot)),
             placed: Mutex::default(),
             stamps: Mutex::default(),
+            device: OnceLock::new(),
             session: format!("{}-{:x}", std::process::id(), stat_cache::now()),
             spares: Mutex::default(),
             reflinks: AtomicBool::new(true),

@@ -90,6 +90,8 @@ impl Run<'_> {
             }
             Found::Fresh(entry) => (Vec::new(), Some(entry)),
             Found::Troubled(reasons) => (reasons, None),
+            // Nobody can know of an earlier result.
+            Found::Absent if self.is_first => (vec![DirtyReason::NeverRan], None),
             Found::Absent => {
                 let (pipeline, store) = (&self.pipeline, &self.store);
                 (freshness::explain(pipeline, &stage, &manifest, store, &self.history), None)

@@ -20,7 +20,7 @@ use crate::event::Outcome;
 use crate::pipeline::Source;
 use crate::stage::command::{Launch, Paths};
 use crate::stage::{Failure, Finished, Params, Stop};
-use crate::store::{StoreError, files, work};
+use crate::store::{StoreError, work};
 use crate::study::Curve;
 
 mod inputs;
@@ -60,6 +60,10 @@ pub(super) async fn run_command(job: Job) -> Message {
     };
     let exit = process::run(&launch, &terms, &*listener, job.cancel.clone());
     let exit = exit.instrument(job.span()).await;
+    if exit.is_ok() {
+        // The loop listens as long as a worker lives; at a second Ctrl-C nobody does.
+        let _ = job.sender.send(Message::Exited { task });
+    }
     let ending = Arc::clone(&job);
     let finished = tokio::task::spawn_blocking(move || {
         audit::tell(&ending);
@@ -104,7 +108,6 @@ fn prepare_command(job: &Job) -> Result<Launch, Stop> {
     };
     let inputs = inputs::paths(job, &attempt_folder(job).join("inputs"))?;
     let log = verify::log_path(job);
-    files::create_parent(&log).map_err(|error| store_failure(&error))?;
     forget_logs(job, &log);
     let mut launch = params.describe(&Paths {
         root: &job.root,

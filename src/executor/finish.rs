@@ -141,6 +141,9 @@ impl Run<'_> {
 
     /// Records what the stages are now, and says how the run ended.
     pub(super) fn end(&mut self, started: Instant) -> RunOutcome {
+        let store = Arc::clone(&self.store);
+        // There may be as many links as there were inputs: meanwhile the rest is done.
+        let leaving = std::thread::Builder::new().spawn(move || store.leave_work());
         if let Err(error) = self.put_roots() {
             self.say(&Event::Warning { stage: None, message: error.to_string() });
         }
@@ -149,7 +152,11 @@ impl Run<'_> {
         if let Some(message) = self.history.trouble() {
             self.say(&Event::Warning { stage: None, message });
         }
-        self.store.leave_work();
+        match leaving {
+            // A panic there leaves folders that a later run sweeps.
+            Ok(leaving) => drop(leaving.join()),
+            Err(_) => self.store.leave_work(),
+        }
         self.store.sweep();
         self.say_audit();
         let differs = self.say_verification();

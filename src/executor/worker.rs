@@ -46,6 +46,8 @@ pub enum Message {
     Warning { task: TaskId, message: String },
     /// What a command that has ended used beside what is declared.
     Audited { task: TaskId, uses: BTreeSet<Use> },
+    /// The program of a command has ended well; its outputs are still to be stored.
+    Exited { task: TaskId },
     /// The action ended.
     Ended { task: TaskId, end: End },
     /// What the task waited for is over: another process that ran its action, or the pause before

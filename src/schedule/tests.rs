@@ -193,3 +193,22 @@ fn nothing_starts_before_a_task_of_higher_priority_was_looked_at() {
     schedule.queue(high);
     assert_eq!(started(&mut schedule), [(high, 1), (low, 1)]);
 }
+
+#[test]
+fn what_a_task_releases_another_takes_and_none_gives_back_twice() {
+    let mut schedule = Schedule::new(&Machine { cpus: 1, memory: 100, gpus: 1 }, false);
+    let request = |demand| Request { memory: 60, gpus: 1, ..Request::from(demand) };
+    let [one, two, three] = [0; 3].map(|_| schedule.add_stage(&[], request(Demand::Cpus(1))));
+    for task in [one, two, three] {
+        assert_eq!(schedule.next_step(), Some(Step::Check(task)));
+        schedule.queue(task);
+    }
+    assert!(matches!(schedule.next_step(), Some(Step::Start { task, .. }) if task == one));
+    assert_eq!(schedule.next_step(), None);
+    schedule.release(one);
+    assert!(matches!(schedule.next_step(), Some(Step::Start { task, .. }) if task == two));
+    schedule.finish(one, Outcome::Ran);
+    assert_eq!(schedule.next_step(), None, "its end gives nothing back once more");
+    schedule.finish(two, Outcome::Ran);
+    assert!(matches!(schedule.next_step(), Some(Step::Start { task, .. }) if task == three));
+}

@@ -188,10 +188,18 @@ impl Store {
     fn write_artifact(&self, path: &Path, digest: Digest) -> Result<(), StoreError> {
         files::create_parent(path)?;
         let (folder, temporaries) = (files::parent(path), self.temporaries());
-        files::create_folder(&temporaries)?;
         let device = |folder: &Path| fs::metadata(folder).map(|metadata| metadata.dev()).ok();
+        // The store's folders stay where they are while it is open.
+        let own = *self.device.get_or_init(|| {
+            files::create_folder(&temporaries).ok()?;
+            device(&temporaries)
+        });
         let mut written = Err(io::ErrorKind::CrossesDevices.into());
-        if device(folder) == device(&temporaries) {
+        if own.is_some() && device(folder) == own {
+            written = self.write_artifact_through(&temporaries, path, digest);
+        }
+        if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            files::create_folder(&temporaries)?;
             written = self.write_artifact_through(&temporaries, path, digest);
         }
         // One device may hold two file systems, as bind mounts do.

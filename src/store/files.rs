@@ -15,6 +15,9 @@ use crate::fingerprint::Digest;
 /// What the name of a temporary file begins with.
 pub const TEMPORARY: &str = ".tmp-";
 
+/// Bytes that are read at once.
+const BUFFER: usize = 256 * 1024;
+
 /// Hashes a file; gives its digest and its size in bytes.
 ///
 /// # Errors
@@ -23,7 +26,9 @@ pub const TEMPORARY: &str = ".tmp-";
 pub fn digest(path: &Path) -> io::Result<(Digest, u64)> {
     let mut file = File::open(path)?;
     let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; 256 * 1024];
+    // Most files are small, and to clear a large buffer takes longer than to hash one.
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(BUFFER);
+    let mut buffer = vec![0; length.saturating_add(1).min(BUFFER)];
     let mut size = 0;
     loop {
         let read = file.read(&mut buffer)?;

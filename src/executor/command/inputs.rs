@@ -13,11 +13,11 @@ use crate::executor::worker::{InputFile, Job, readable, store_failure};
 use crate::freshness::content;
 use crate::pipeline::{Source, Table};
 use crate::stage::{Failure, Stop};
-use crate::store::{StoreError, files};
+use crate::store::StoreError;
 
-/// Gives the paths of each input by name, and makes in `folder` what has to be made for them.
+/// Gives the paths of each input by name, and makes in `folder`, which is there and empty, what has to
+/// be made for them.
 pub fn paths(job: &Job, folder: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>, Stop> {
-    files::create_folder(folder).map_err(|error| store_failure(&error))?;
     let mut paths = BTreeMap::new();
     for (name, input) in &job.inputs {
         let found = match &input.from {

@@ -3,9 +3,11 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use tokio::io::AsyncReadExt;
 use tokio::process::ChildStdout;
 use tokio::task::JoinHandle;
@@ -27,11 +29,17 @@ impl Logging {
     /// Makes the empty log, and gives what the program writes its output and its errors to. Both are
     /// one open file: what comes first stands first.
     pub(super) fn begin(log: &Path, secrets: &Secrets) -> io::Result<((File, File), Logging)> {
-        if let Some(folder) = log.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        File::create(log)?;
-        let file = File::options().append(true).open(log)?;
+        let open = || {
+            let truncated = OFlags::TRUNC.bits().cast_signed();
+            File::options().create(true).append(true).custom_flags(truncated).open(log)
+        };
+        let file = match (open(), log.parent()) {
+            (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(folder)?;
+                open()?
+            }
+            (opened, _) => opened?,
+        };
         if secrets.is_empty() {
             return Ok(((file.try_clone()?, file), Logging(None)));
         }
