@@ -12,7 +12,7 @@
 //! .runner/checkpoints/abcdef…/    what an unfinished action goes on from
 //! .runner/tmp/                    files that are being written
 //! .runner/work/abcdef…/           the folder of an action in flight
-//! .runner/work/spare-…, links-…   folders for the next actions of a run, links to what they read
+//! .runner/work/pool-…/            folders for the next actions of a process, links to what they read
 //! .runner/logs/abcdef….log        the output of a command
 //! .runner/locks/…                 the operating system's advisory locks
 //! .runner/roots/PIPELINE          fingerprints of a pipeline's stages as they were last
@@ -74,10 +74,8 @@ pub struct Store {
     stamps: Mutex<HashMap<Fingerprint, Stamp>>,
     /// The device of the folder of temporary files, once it was asked for.
     device: OnceLock<Option<u64>>,
-    /// What names this process's own folders.
-    session: String,
-    /// Working folders that wait for another action.
-    spares: Mutex<Vec<work::Spare>>,
+    /// What this process keeps for its next actions.
+    pool: Mutex<Option<work::Pool>>,
     /// Whether the file system may know reflinks, as far as it was tried.
     reflinks: AtomicBool,
     /// What this run has replaced of a pipeline's roots, and the number of its file.
@@ -157,8 +155,7 @@ impl Store {
             placed: Mutex::default(),
             stamps: Mutex::default(),
             device: OnceLock::new(),
-            session: format!("{}-{:x}", std::process::id(), stat_cache::now()),
-            spares: Mutex::default(),
+            pool: Mutex::default(),
             reflinks: AtomicBool::new(true),
             past: Mutex::default(),
             version,
@@ -193,7 +190,7 @@ impl Store {
     /// Removes the temporary files and working folders that killed runs left behind.
     pub fn sweep(&self) {
         files::remove_older(&self.temporaries(), ABANDONED);
-        self.sweep_work(ABANDONED);
+        self.sweep_work();
     }
 
     /// Gives the path of a file or folder of the store.

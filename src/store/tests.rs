@@ -293,4 +293,8 @@ fn a_sweep_leaves_folders_in_use_and_those_that_wait() {
     store.end_work(fingerprint, "second");
     other.sweep();
     assert_eq!(files::list(&store.path("work")).len(), 1);
+    // Dies without a word.
+    drop(store);
+    other.sweep();
+    assert_eq!(files::list(&other.path("work")).len(), 0);
 }

@@ -7,29 +7,40 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
-use std::time::Duration;
+use std::sync::{MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, CWD, linkat};
 
-use super::{Store, StoreError, files, lock};
+use super::{Store, StoreError, files, lock, stat_cache};
 use crate::fingerprint::Fingerprint;
 
 /// The folders within an attempt's.
 const FOLDERS: [&str; 2] = ["outputs", "inputs"];
 
+/// The folder of links in a pool.
+const LINKS: &str = "links";
+
 /// The file for a command's intermediate metrics.
 pub const METRICS: &str = "metrics.jsonl";
 
-/// What the names of folders begin with that wait for another action, and of those of links.
-const SPARE: &str = "spare-";
-const LINKS: &str = "links-";
+/// What the name of a pool begins with.
+const POOL: &str = "pool-";
+
+/// What one process keeps for its next actions, in a folder of its own: folders that wait for another
+/// action, and links to what actions read.
+#[derive(Debug)]
+pub(super) struct Pool {
+    folder: PathBuf,
+    spares: Vec<Spare>,
+    /// Says to a sweep that the process lives.
+    _lock: lock::Lock,
+}
 
 /// A folder that waits for another action.
 #[derive(Debug)]
-pub(super) struct Spare {
+struct Spare {
     path: PathBuf,
     /// The attempt that its inner folder is named for.
     attempt: String,
@@ -46,7 +57,7 @@ impl Store {
         let folder = self.work_path(fingerprint);
         files::remove_folder(&folder)?;
         let own = folder.join(attempt);
-        let spare = self.spares.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let spare = self.pool().as_mut().and_then(|pool| pool.spares.pop());
         if let Some(spare) = spare {
             let renamed = fs::rename(&spare.path, &folder)
                 .and_then(|()| fs::rename(folder.join(&spare.attempt), &own));
@@ -67,13 +78,18 @@ impl Store {
     /// is no longer as it was made.
     pub fn end_work(&self, fingerprint: Fingerprint, attempt: &str) {
         let folder = self.work_path(fingerprint);
-        let mut spares = self.spares.lock().unwrap_or_else(PoisonError::into_inner);
-        let path = self.path("work").join(format!("{SPARE}{}-{}", self.session, spares.len()));
-        let kept = empty(&folder.join(attempt)).and_then(|()| fs::rename(&folder, &path));
-        match kept {
-            Ok(()) => spares.push(Spare { path, attempt: attempt.to_owned() }),
-            // What cannot be removed either is swept when nobody has worked there for long.
-            Err(_) => drop(files::remove_folder(&folder)),
+        let kept = empty(&folder.join(attempt)).map_err(StoreError::io("empty", &folder));
+        let kept = kept.and_then(|()| {
+            let mut pool = self.pool();
+            let pool = self.filled(&mut pool)?;
+            let path = pool.folder.join(pool.spares.len().to_string());
+            fs::rename(&folder, &path).map_err(StoreError::io("keep", &folder))?;
+            pool.spares.push(Spare { path, attempt: attempt.to_owned() });
+            Ok(())
+        });
+        if kept.is_err() {
+            // What cannot be removed either is swept by a later run.
+            let _ = files::remove_folder(&folder);
         }
     }
 
@@ -85,50 +101,63 @@ impl Store {
     ///
     /// The operating system's.
     pub fn link(&self, file: &Path, link: &Path) -> io::Result<()> {
-        let folder = self.path("work").join(format!("{LINKS}{}", self.session));
-        let Some(name) = file.file_name() else { return std::os::unix::fs::symlink(file, link) };
-        let shared = folder.join(name);
+        let shared = self.shared_link(file);
+        let Some(shared) = shared else { return symlink(file, link) };
         let add_name = || linkat(CWD, &shared, CWD, link, AtFlags::empty());
         if add_name().is_ok() {
             return Ok(());
         }
-        let made = match std::os::unix::fs::symlink(file, &shared) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(&folder).and_then(|()| std::os::unix::fs::symlink(file, &shared))
-            }
-            other => other,
-        };
-        let is_there = made.is_ok() || shared.is_symlink();
+        let is_there = symlink(file, &shared).is_ok() || shared.is_symlink();
         // A file system that gives links no second name, or no more, gets one of its own.
         if is_there && add_name().is_ok() {
             return Ok(());
         }
-        std::os::unix::fs::symlink(file, link)
+        symlink(file, link)
+    }
+
+    /// Gives where the link of a run to a file of the store stands.
+    fn shared_link(&self, file: &Path) -> Option<PathBuf> {
+        let mut pool = self.pool();
+        let pool = self.filled(&mut pool).ok()?;
+        Some(pool.folder.join(LINKS).join(file.file_name()?))
     }
 
     /// Removes what this process keeps for its actions.
     pub fn leave_work(&self) {
-        let spares =
-            std::mem::take(&mut *self.spares.lock().unwrap_or_else(PoisonError::into_inner));
-        for spare in spares {
-            let _ = files::remove_folder(&spare.path);
+        if let Some(pool) = self.pool().take() {
+            let _ = files::remove_folder(&pool.folder);
         }
-        let _ = files::remove_folder(&self.path("work").join(format!("{LINKS}{}", self.session)));
+    }
+
+    fn pool(&self) -> MutexGuard<'_, Option<Pool>> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives this process's pool; makes it where there is none yet.
+    fn filled<'p>(&self, pool: &'p mut Option<Pool>) -> Result<&'p mut Pool, StoreError> {
+        if pool.is_none() {
+            let name = format!("{POOL}{}-{:x}", std::process::id(), stat_cache::now());
+            let folder = self.path("work").join(&name);
+            let lock = lock::try_action(&self.path("locks").join(name))?;
+            let busy = || StoreError::io("lock", &folder)(io::ErrorKind::WouldBlock.into());
+            let lock = lock.ok_or_else(busy)?;
+            files::create_folder(&folder.join(LINKS))?;
+            *pool = Some(Pool { folder, spares: Vec::new(), _lock: lock });
+        }
+        Ok(pool.as_mut().expect("it was made above"))
     }
 
     /// Removes the working folders that killed runs left behind.
-    pub(super) fn sweep_work(&self, abandoned: Duration) {
+    pub(super) fn sweep_work(&self) {
         for folder in files::list(&self.path("work")) {
             let Some(name) = folder.file_name().and_then(|name| name.to_str()) else { continue };
-            if name.starts_with(SPARE) || name.starts_with(LINKS) {
-                if is_older(&folder, abandoned) {
-                    let _ = files::remove_folder(&folder);
-                }
-                continue;
-            }
-            let Ok(digest) = name.parse() else { continue };
-            // Whoever works there holds the action's lock.
-            if let Ok(Some(_lock)) = lock::try_action(&self.lock_path(Fingerprint(digest))) {
+            let lock = match name.parse() {
+                Ok(digest) => self.lock_path(Fingerprint(digest)),
+                Err(_) if name.starts_with(POOL) => self.path("locks").join(name),
+                Err(_) => continue,
+            };
+            // Whoever works there holds the lock.
+            if let Ok(Some(_lock)) = lock::try_action(&lock) {
                 let _ = files::remove_folder(&folder);
             }
         }
@@ -166,9 +195,4 @@ fn remove(entry: &fs::DirEntry) -> io::Result<()> {
         true => fs::remove_dir_all(entry.path()),
         false => fs::remove_file(entry.path()),
     }
-}
-
-fn is_older(path: &Path, age: Duration) -> bool {
-    let written = fs::symlink_metadata(path).and_then(|metadata| metadata.modified());
-    written.is_ok_and(|written| written.elapsed().is_ok_and(|elapsed| elapsed > age))
 }

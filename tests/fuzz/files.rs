@@ -12,7 +12,7 @@ use runner::model::checkpoint;
 use runner::model::file::Model;
 use runner::model::optimizer::Moments;
 use runner::model::trainer::{Epoch, State};
-use runner::store::stat_cache::StatCache;
+use runner::store::stat_cache::{Stamp, StatCache};
 use runner::store::{Entry, Store, files};
 use runner::study::{Curve, CurvePoint};
 use serde_json::{Value, json};
@@ -286,7 +286,7 @@ pub fn read(reader: Reader, folder: &Path, bytes: &[u8]) -> bool {
         }
         Reader::StatCache => {
             let cache = StatCache::load(&path);
-            let _ = cache.lookup(&path);
+            let _ = Stamp::of(&path).map(|stamp| cache.lookup(&path, stamp));
             files::digest(&path).is_ok() && format!("{cache:?}").contains("digest")
         }
         Reader::Checkpoint => matches!(checkpoint::load(&folder, KEY), Ok(Some(_))),
