@@ -76,8 +76,6 @@ pub struct Store {
     device: OnceLock<Option<u64>>,
     /// What this process keeps for its next actions.
     pool: Mutex<Option<work::Pool>>,
-    /// Whether the file system may know reflinks, as far as it was tried.
-    reflinks: AtomicBool,
     /// What this run has replaced of a pipeline's roots, and the number of its file.
     past: Mutex<BTreeMap<String, (u64, roots::Roots)>>,
     /// The version of the layout that was found.
@@ -156,7 +154,6 @@ impl Store {
             stamps: Mutex::default(),
             device: OnceLock::new(),
             pool: Mutex::default(),
-            reflinks: AtomicBool::new(true),
             past: Mutex::default(),
             version,
             boot,

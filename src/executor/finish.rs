@@ -141,9 +141,6 @@ impl Run<'_> {
 
     /// Records what the stages are now, and says how the run ended.
     pub(super) fn end(&mut self, started: Instant) -> RunOutcome {
-        let store = Arc::clone(&self.store);
-        // There may be as many links as there were inputs: meanwhile the rest is done.
-        let leaving = std::thread::Builder::new().spawn(move || store.leave_work());
         if let Err(error) = self.put_roots() {
             self.say(&Event::Warning { stage: None, message: error.to_string() });
         }
@@ -151,11 +148,6 @@ impl Run<'_> {
         self.keep_seen();
         if let Some(message) = self.history.trouble() {
             self.say(&Event::Warning { stage: None, message });
-        }
-        match leaving {
-            // A panic there leaves folders that a later run sweeps.
-            Ok(leaving) => drop(leaving.join()),
-            Err(_) => self.store.leave_work(),
         }
         self.store.sweep();
         self.say_audit();

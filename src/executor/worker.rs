@@ -375,7 +375,7 @@ pub fn partial_curve_path(store: &Store, fingerprint: Fingerprint) -> PathBuf {
 }
 
 pub(super) fn outputs_folder(job: &Job) -> PathBuf {
-    attempt_folder(job).join("outputs")
+    attempt_folder(job).join(work::OUTPUTS)
 }
 
 pub(super) fn attempt_folder(job: &Job) -> PathBuf {

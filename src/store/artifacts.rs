@@ -1,15 +1,17 @@
 //! Artifacts: outputs as people see them, placed from the store and put back when they are gone.
 
 use std::collections::BTreeMap;
-use std::fs::{self, Permissions};
-use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 
 use super::stat_cache::Stamp;
 use super::{Store, StoreError, files, lock};
 use crate::fingerprint::Digest;
+
+/// Bytes of a blob that is copied by way of memory.
+const SMALL: u64 = 64 * 1024;
 
 /// What was last placed where.
 type Record = BTreeMap<PathBuf, Digest>;
@@ -215,22 +217,24 @@ impl Store {
     /// Copies a blob to a temporary file in `folder` and renames that.
     fn write_artifact_through(&self, folder: &Path, path: &Path, digest: Digest) -> io::Result<()> {
         let blob = self.blob_path(digest);
-        let copy = |temporary: &Path| self.copy(&blob, temporary);
+        let copy = |temporary: &Path| copy(&blob, temporary);
         let temporary = tempfile::Builder::new().prefix(files::TEMPORARY).make_in(folder, copy)?;
-        // Blobs are read-only; an artifact is the user's to edit.
-        fs::set_permissions(temporary.path(), Permissions::from_mode(0o644))?;
         temporary.persist(path).map_err(|failed| failed.error)
     }
+}
 
-    /// Copies a file to one that is not there; a reflink where the file system can.
-    fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
-        // An attempt in vain makes a file and removes it: one is enough to know.
-        if self.reflinks.load(Ordering::Relaxed) {
-            match reflink_copy::reflink(from, to) {
-                Ok(()) => return Ok(()),
-                Err(_) => self.reflinks.store(false, Ordering::Relaxed),
-            }
-        }
-        fs::copy(from, to).map(|_| ())
+/// Copies a blob to a file that is not there: blobs are read-only, a copy is the user's to edit.
+///
+/// On Linux a large one is a reflink, where the file system can.
+fn copy(blob: &Path, to: &Path) -> io::Result<()> {
+    let mut from = File::open(blob)?;
+    let length = from.metadata()?.len();
+    let mut to = File::options().write(true).create_new(true).open(to)?;
+    if length > SMALL {
+        return io::copy(&mut from, &mut to).map(|_| ());
     }
+    // Takes half as long as to ask the kernel for it.
+    let mut bytes = Vec::new();
+    from.read_to_end(&mut bytes)?;
+    to.write_all(&bytes)
 }

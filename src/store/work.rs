@@ -11,13 +11,11 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::{MutexGuard, PoisonError};
 
-use rustix::fs::{AtFlags, CWD, linkat};
-
 use super::{Store, StoreError, files, lock, stat_cache};
 use crate::fingerprint::Fingerprint;
 
-/// The folders within an attempt's.
-const FOLDERS: [&str; 2] = ["outputs", "inputs"];
+/// The folder for what a program writes.
+pub const OUTPUTS: &str = "outputs";
 
 /// The folder of links in a pool.
 const LINKS: &str = "links";
@@ -47,8 +45,7 @@ struct Spare {
 }
 
 impl Store {
-    /// Makes the folder of an action's attempt with empty folders for its inputs and outputs;
-    /// whatever an earlier attempt left is removed. The caller holds the action's lock.
+    /// Makes the folder of an action's attempt with an empty one for its outputs; whatever an earlier attempt left is removed. The caller holds the action's lock.
     ///
     /// # Errors
     ///
@@ -68,8 +65,8 @@ impl Store {
             files::remove_folder(&folder)?;
         }
         files::create_folder(&self.path("work"))?;
-        for folder in [folder, own.clone()].into_iter().chain(FOLDERS.map(|name| own.join(name))) {
-            files::create_folder(&folder)?;
+        for folder in [&folder, &own, &own.join(OUTPUTS)] {
+            files::create_folder(folder)?;
         }
         Ok(())
     }
@@ -93,33 +90,21 @@ impl Store {
         }
     }
 
-    /// Links a file of the store into an action's folder under another name.
-    ///
-    /// The links of a run to one file are one link with many names: a name costs no file.
+    /// Gives a path of a blob whose name begins with `name` and ends in `extension`, for a program
+    /// that goes by names; it leads to the blob until [`Store::leave_work`].
     ///
     /// # Errors
     ///
-    /// The operating system's.
-    pub fn link(&self, file: &Path, link: &Path) -> io::Result<()> {
-        let shared = self.shared_link(file);
-        let Some(shared) = shared else { return symlink(file, link) };
-        let add_name = || linkat(CWD, &shared, CWD, link, AtFlags::empty());
-        if add_name().is_ok() {
-            return Ok(());
+    /// [`StoreError::Io`] where the link cannot be made.
+    pub fn link(&self, blob: &Path, name: &str, extension: &str) -> Result<PathBuf, StoreError> {
+        let digest = blob.file_name().unwrap_or_default().to_string_lossy();
+        let folder = self.filled(&mut self.pool())?.folder.join(LINKS);
+        let link = folder.join(format!("{name}-{digest}.{extension}"));
+        match symlink(blob, &link) {
+            // Another action reads the same.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(link),
+            made => made.map(|()| link.clone()).map_err(StoreError::io("link", &link)),
         }
-        let is_there = symlink(file, &shared).is_ok() || shared.is_symlink();
-        // A file system that gives links no second name, or no more, gets one of its own.
-        if is_there && add_name().is_ok() {
-            return Ok(());
-        }
-        symlink(file, link)
-    }
-
-    /// Gives where the link of a run to a file of the store stands.
-    fn shared_link(&self, file: &Path) -> Option<PathBuf> {
-        let mut pool = self.pool();
-        let pool = self.filled(&mut pool).ok()?;
-        Some(pool.folder.join(LINKS).join(file.file_name()?))
     }
 
     /// Removes what this process keeps for its actions.
@@ -164,26 +149,22 @@ impl Store {
     }
 }
 
-/// Empties the folder of an attempt, but for its folders and an empty file of metrics.
+/// Empties the folder of an attempt, but for its own folder and an empty file of metrics.
 fn empty(attempt: &Path) -> io::Result<()> {
     let mode = |path: &Path| fs::symlink_metadata(path).map(|one| one.permissions().mode());
-    let made = mode(attempt)?;
-    for name in FOLDERS {
-        let folder = attempt.join(name);
-        // A program may have put anything in its place, or taken rights away.
-        if mode(&folder)? != made {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        for entry in fs::read_dir(&folder)? {
-            remove(&entry?)?;
-        }
+    let outputs = attempt.join(OUTPUTS);
+    // A program may have put anything in its place, or taken rights away.
+    if mode(&outputs)? != mode(attempt)? {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    for entry in fs::read_dir(&outputs)? {
+        remove(&entry?)?;
     }
     for entry in fs::read_dir(attempt)? {
         let entry = entry?;
         let name = entry.file_name();
-        let is_ours = FOLDERS.iter().any(|folder| name == *folder);
         let is_unused = || name == METRICS && entry.metadata().is_ok_and(|one| one.len() == 0);
-        if !is_ours && !is_unused() {
+        if name != OUTPUTS && !is_unused() {
             remove(&entry)?;
         }
     }

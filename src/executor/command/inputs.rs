@@ -13,10 +13,9 @@ use crate::executor::worker::{InputFile, Job, readable, store_failure};
 use crate::freshness::content;
 use crate::pipeline::{Source, Table};
 use crate::stage::{Failure, Stop};
-use crate::store::StoreError;
+use crate::store::{StoreError, files};
 
-/// Gives the paths of each input by name, and makes in `folder`, which is there and empty, what has to
-/// be made for them.
+/// Gives the paths of each input by name, and writes the tables to `folder`.
 pub fn paths(job: &Job, folder: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>, Stop> {
     let mut paths = BTreeMap::new();
     for (name, input) in &job.inputs {
@@ -24,7 +23,7 @@ pub fn paths(job: &Job, folder: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>,
             Source::Table(_) => continue,
             Source::Folder(_) => vec![input.path.clone()],
             Source::Glob(_) => pattern(job, name, input)?,
-            Source::File(_) | Source::Output { .. } => vec![file(job, folder, name, input)?],
+            Source::File(_) | Source::Output { .. } => vec![file(job, name, input)?],
         };
         paths.insert(name.clone(), found);
     }
@@ -33,9 +32,10 @@ pub fn paths(job: &Job, folder: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>,
             let members = table.members.iter().filter_map(|member| paths.remove(member));
             let members: Vec<PathBuf> = members.flatten().collect();
             let path = folder.join(format!("{name}.csv"));
-            std::fs::write(&path, csv(table, &members))
-                .map_err(StoreError::io("write", &path))
-                .map_err(|error| store_failure(&error))?;
+            let written = files::create_folder(folder).and_then(|()| {
+                std::fs::write(&path, csv(table, &members)).map_err(StoreError::io("write", &path))
+            });
+            written.map_err(|error| store_failure(&error))?;
             paths.insert(name.clone(), vec![path]);
             paths.insert(table.list.clone(), members);
         }
@@ -51,25 +51,14 @@ fn pattern(job: &Job, name: &str, input: &InputFile) -> Result<Vec<PathBuf>, Sto
     Ok(files.into_iter().map(|file| job.root.join(file)).collect())
 }
 
-fn file(job: &Job, folder: &Path, name: &str, input: &InputFile) -> Result<PathBuf, Stop> {
+/// Gives a file of the store a name that a program can tell the format of.
+fn file(job: &Job, name: &str, input: &InputFile) -> Result<PathBuf, Stop> {
     let path = readable(job, input)?;
-    let is_blob = path.starts_with(job.store.path("blobs"));
-    if is_blob { link_blob(job, folder, name, input, &path) } else { Ok(path) }
-}
-
-/// Links a blob under a name that a program can tell the format of.
-fn link_blob(
-    job: &Job,
-    folder: &Path,
-    name: &str,
-    input: &InputFile,
-    blob: &Path,
-) -> Result<PathBuf, Stop> {
+    if !path.starts_with(job.store.path("blobs")) {
+        return Ok(path);
+    }
     let extension = input.format.map_or(input.extension.as_str(), |format| format.name());
-    let link = folder.join(format!("{name}.{extension}"));
-    let linked = job.store.link(blob, &link).map_err(StoreError::io("link", &link));
-    linked.map_err(|error| store_failure(&error))?;
-    Ok(link)
+    job.store.link(&path, name, extension).map_err(|error| store_failure(&error))
 }
 
 /// Refuses what a variable that holds a path a line cannot hold.
