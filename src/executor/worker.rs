@@ -30,7 +30,7 @@ use crate::pipeline::Source;
 use crate::schedule::TaskId;
 use crate::stage::{self, Context, Failure, Finished, OutputSpec, Params, Stop};
 use crate::store::artifacts::{Artifact, Placed};
-use crate::store::{Entry, Store, StoreError, files, lock};
+use crate::store::{Entry, Store, StoreError, files, lock, work};
 use crate::study::{Curve, StopRule};
 
 /// A sync costs more than most actions; one that took as long as this is not to be lost for it.
