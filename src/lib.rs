@@ -7,6 +7,7 @@
 #![cfg_attr(not(test), deny(clippy::dbg_macro, clippy::print_stderr, clippy::print_stdout))]
 #![warn(missing_docs)]
 
+pub mod quantity;
 pub mod random;
 pub mod suggest;
 

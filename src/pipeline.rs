@@ -43,9 +43,7 @@ mod walk;
 
 pub use diagnostic::{Diagnostic, Label, Look, Part, Place, Severity, Sources};
 pub use groups::Selector;
-pub use options::{
-    Options, Resources, Retries, duration_text, parse_duration, parse_size, size_text,
-};
+pub use options::{Options, Resources, Retries};
 pub use reference::reference;
 
 /// A pipeline without mistakes, and what should be said of it all the same.

@@ -9,7 +9,8 @@ use clap::Args;
 use super::{CpuArguments, Error, Exit, PipelineArguments, Session};
 use crate::event::RunOutcome;
 use crate::executor::{self, ExecutorError, Means, Options, machine};
-use crate::pipeline::{self, Pipeline, Stage};
+use crate::pipeline::{Pipeline, Stage};
+use crate::quantity::parse_size;
 use crate::report::{self, Format};
 
 /// The arguments of `runner run`.
@@ -58,7 +59,7 @@ pub struct Gpus(Vec<String>);
 
 /// Reads `--memory`.
 fn memory(text: &str) -> Result<u64, String> {
-    let found = pipeline::parse_size(text).filter(|bytes| *bytes > 0);
+    let found = parse_size(text).filter(|bytes| *bytes > 0);
     found.ok_or_else(|| "a size is a number with its unit, such as `500MB` or `16GiB`".to_owned())
 }
 

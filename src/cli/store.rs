@@ -7,14 +7,11 @@ use serde_json::json;
 
 use super::{CpuArguments, Error, Exit, Session};
 use crate::history::History;
+use crate::quantity::{parse_duration, parse_size, rounded_size};
 use crate::store::collect::{Collected, Limits};
 use crate::store::usage::{Amount, Usage};
 use crate::store::verify::{Finding, Problem, Verified};
 use crate::store::{self, StoreError};
-
-mod quantity;
-
-use quantity::shown;
 
 /// The arguments of `runner store`.
 #[derive(Args, Debug)]
@@ -57,11 +54,11 @@ pub struct Gc {
     #[arg(long, value_name = "N")]
     pub keep_runs: Option<std::num::NonZeroUsize>,
     /// Remove other results that are older than this (`30d`, `12h`).
-    #[arg(long, value_name = "AGE", value_parser = quantity::age)]
+    #[arg(long, value_name = "AGE", value_parser = age)]
     pub older_than: Option<Duration>,
     /// Remove other results, the cheapest to compute again by byte first, until the store is no
     /// larger than this (`10GiB`).
-    #[arg(long, value_name = "SIZE", value_parser = quantity::size)]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
     pub max_size: Option<u64>,
     /// Say what would go, and remove nothing.
     #[arg(long)]
@@ -69,6 +66,18 @@ pub struct Gc {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Reads an age.
+fn age(text: &str) -> Result<Duration, String> {
+    let way = || "an age is whole numbers with their units, such as `30d` or `12h`".to_owned();
+    parse_duration(text).ok_or_else(way)
+}
+
+/// Reads a size.
+fn size(text: &str) -> Result<u64, String> {
+    let way = || "a size is a number with its unit, such as `500MB` or `10GiB`".to_owned();
+    parse_size(text).ok_or_else(way)
 }
 
 /// The arguments of `runner store stats`.
@@ -171,7 +180,7 @@ fn say_collected(
 ) -> Result<(), Error> {
     write_amounts(&collected.removed, session)?;
     let freed = if arguments.dry_run { "would free" } else { "freed" };
-    let (bytes, left) = (shown(collected.bytes()), shown(collected.left));
+    let (bytes, left) = (rounded_size(collected.bytes()), rounded_size(collected.left));
     writeln!(session.out, "{freed} {bytes}; {left} stay")?;
     if collected.busy {
         let text = "warning: a run is under way, so only what no run needs was removed\n  \
@@ -199,18 +208,22 @@ fn show_usage(
     let Usage { kinds, dropped, roots, collectable } = usage;
     write_amounts(&kinds, session)?;
     let total = kinds.values().map(|amount| amount.bytes).sum();
-    writeln!(session.out, "{:<18} {:>8} {:>12}", "total", "", shown(total))?;
+    writeln!(session.out, "{:<18} {:>8} {:>12}", "total", "", rounded_size(total))?;
     writeln!(
         session.out,
         "{:<18} {:>8} {:>12}  not stored",
         "dropped outputs",
         dropped.count,
-        shown(dropped.bytes)
+        rounded_size(dropped.bytes)
     )?;
     for (pipeline, count) in roots {
         writeln!(session.out, "roots of `{pipeline}`: {count}")?;
     }
-    writeln!(session.out, "`runner store gc --keep-runs 1` could free {}", shown(collectable))?;
+    writeln!(
+        session.out,
+        "`runner store gc --keep-runs 1` could free {}",
+        rounded_size(collectable)
+    )?;
     Ok(Exit::Done)
 }
 
@@ -219,7 +232,7 @@ fn write_amounts<'a>(
     session: &mut Session<'_>,
 ) -> Result<(), Error> {
     for (kind, amount) in amounts {
-        let bytes = shown(amount.bytes);
+        let bytes = rounded_size(amount.bytes);
         writeln!(session.out, "{kind:<18} {:>8} {bytes:>12}", amount.count)?;
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time;
 
-use crate::pipeline::duration_text;
+use crate::quantity::duration_text;
 use crate::stage::{Failure, Stop};
 
 /// For how long an action may run.

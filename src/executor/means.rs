@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use super::Means;
 use super::secrets::{SHORTEST, Secrets};
-use crate::pipeline::{Pipeline, Stage, size_text};
+use crate::pipeline::{Pipeline, Stage};
 use crate::plan::Plan;
+use crate::quantity::size_text;
 use crate::schedule::{Demand, Machine, Request};
 use crate::stage::{Params, StageKind};
 

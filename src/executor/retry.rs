@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use super::worker::Message;
 use super::{Run, Task, means};
 use crate::event::{Event, Outcome};
-use crate::pipeline::{Options, duration_text};
+use crate::pipeline::Options;
 use crate::plan::Plan;
+use crate::quantity::duration_text;
 use crate::schedule::TaskId;
 use crate::stage::Failure;
 
