@@ -11,8 +11,8 @@
 //! .runner/conversions/ab/cdef…    digest of a blob in another format, with a checksum
 //! .runner/checkpoints/abcdef…/    what an unfinished action goes on from
 //! .runner/tmp/                    files that are being written
-//! .runner/work/abcdef…/           the folder of an action in flight
-//! .runner/work/pool-…/            folders for the next actions of a process, links to what they read
+//! .runner/work/pool-…/            the working folders of a process, and links to what its actions read
+//! .runner/work/abcdef…/           the folder of a study whose outputs are written
 //! .runner/logs/abcdef….log        the output of a command
 //! .runner/locks/…                 the operating system's advisory locks
 //! .runner/roots/PIPELINE          fingerprints of a pipeline's stages as they were last
@@ -74,8 +74,8 @@ pub struct Store {
     stamps: Mutex<HashMap<Fingerprint, Stamp>>,
     /// The device of the folder of temporary files, once it was asked for.
     device: OnceLock<Option<u64>>,
-    /// What this process keeps for its next actions.
-    pool: Mutex<Option<work::Pool>>,
+    /// The working folders of this process.
+    pool: work::Pool,
     /// What this run has replaced of a pipeline's roots, and the number of its file.
     past: Mutex<BTreeMap<String, (u64, roots::Roots)>>,
     /// The version of the layout that was found.
@@ -153,7 +153,7 @@ impl Store {
             placed: Mutex::default(),
             stamps: Mutex::default(),
             device: OnceLock::new(),
-            pool: Mutex::default(),
+            pool: work::Pool::new(folder),
             past: Mutex::default(),
             version,
             boot,
@@ -205,7 +205,7 @@ impl Store {
         self.folder.join("checkpoints").join(fingerprint.to_string())
     }
 
-    /// Gives the folder in which the action of `fingerprint` works.
+    /// Gives the folder in which the outputs of the study of `fingerprint` are written.
     pub fn work_path(&self, fingerprint: Fingerprint) -> PathBuf {
         self.folder.join("work").join(fingerprint.to_string())
     }

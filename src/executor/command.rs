@@ -94,11 +94,7 @@ fn begins_soon(job: &Job) -> bool {
     let is_plain = |input: &InputFile| {
         input.format.is_none() && matches!(input.from, Source::Output { .. } | Source::File(_))
     };
-    let has_remains = || job.store.work_path(job.fingerprint).exists();
-    job.inputs.values().all(is_plain)
-        && !job.force
-        && !job.store.has_entry(job.fingerprint)
-        && !has_remains()
+    job.inputs.values().all(is_plain) && !job.force && !job.store.has_entry(job.fingerprint)
 }
 
 /// Gives a command's inputs names with endings, and describes its process.

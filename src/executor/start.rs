@@ -80,7 +80,7 @@ impl Run<'_> {
         Job {
             task,
             title,
-            attempt: format!("{:x}", stat_cache::now()),
+            attempt: format!("{:x}-{}", stat_cache::now(), task.index()),
             outputs: stage.outputs.clone(),
             threads,
             terms: self.terms(task),

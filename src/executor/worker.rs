@@ -223,7 +223,7 @@ pub(super) fn begin(job: &Job) -> Result<lock::Lock, Box<End>> {
     if job.force && job.terms.attempt == 1 {
         files::remove_folder(&job.store.checkpoint_path(job.fingerprint)).map_err(failed)?;
     }
-    job.store.begin_work(job.fingerprint, &job.attempt).map_err(failed)?;
+    job.store.begin_work(&job.attempt).map_err(failed)?;
     // The loop listens as long as a worker lives; at a second Ctrl-C nobody does.
     let _ = job.sender.send(Message::Begun { task: job.task });
     Ok(lock)
@@ -268,7 +268,7 @@ pub(super) fn finish(job: &Job, result: Result<Finished, Stop>, curve: Curve) ->
     let result = match &job.verify {
         Some(entry) => {
             let compared = verify::compare(job, entry, result);
-            let _ = files::remove_folder(&job.store.work_path(job.fingerprint));
+            job.store.end_work(&job.attempt);
             return compared.unwrap_or_else(|stop| End::Stopped(stop, curve));
         }
         None => result,
@@ -283,7 +283,7 @@ pub(super) fn finish(job: &Job, result: Result<Finished, Stop>, curve: Curve) ->
             End::Stopped(stop, curve)
         }
     };
-    job.store.end_work(job.fingerprint, &job.attempt);
+    job.store.end_work(&job.attempt);
     if let End::Ran(_) = end
         && job.created.elapsed() > WORTH_A_SYNC
         && let Err(error) = job.store.sync()
@@ -379,7 +379,7 @@ pub(super) fn outputs_folder(job: &Job) -> PathBuf {
 }
 
 pub(super) fn attempt_folder(job: &Job) -> PathBuf {
-    job.store.work_path(job.fingerprint).join(&job.attempt)
+    job.store.attempt_path(&job.attempt)
 }
 
 pub(super) fn store_failure(error: &StoreError) -> Stop {

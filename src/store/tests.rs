@@ -245,10 +245,8 @@ fn an_actions_lock_is_held_by_one() {
 fn a_working_folder_is_handed_on_empty_and_under_another_name() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);
-    let fingerprint = |name: &str| Fingerprint(Digest::of(name.as_bytes()));
-    let (one, two) = (fingerprint("one"), fingerprint("two"));
-    store.begin_work(one, "first").unwrap();
-    let first = store.work_path(one).join("first");
+    store.begin_work("first").unwrap();
+    let first = store.attempt_path("first");
     let inode = fs::metadata(&first).unwrap().ino();
     let blob = put(&store, b"rows");
     let link = || store.link(&store.blob_path(blob.digest), "a", "csv").unwrap();
@@ -258,45 +256,39 @@ fn a_working_folder_is_handed_on_empty_and_under_another_name() {
     fs::create_dir(first.join("outputs/left")).unwrap();
     fs::write(first.join("outputs/left/file"), b"left").unwrap();
     fs::write(first.join(work::METRICS), b"{}").unwrap();
-    store.end_work(one, "first");
-    assert!(!store.work_path(one).exists());
+    store.end_work("first");
 
-    store.begin_work(two, "second").unwrap();
-    let second = store.work_path(two).join("second");
+    store.begin_work("second").unwrap();
+    let second = store.attempt_path("second");
+    assert!(!first.exists());
     assert_eq!(fs::metadata(&second).unwrap().ino(), inode);
     let names = |path: &Path| files::list(path).len();
     assert_eq!((names(&second), names(&second.join("outputs"))), (1, 0));
 
     // Rights that a program took away are no other's to find.
     fs::set_permissions(second.join("outputs"), fs::Permissions::from_mode(0o500)).unwrap();
-    store.end_work(two, "second");
-    store.begin_work(one, "third").unwrap();
-    let third = store.work_path(one).join("third");
+    store.end_work("second");
+    store.begin_work("third").unwrap();
+    let third = store.attempt_path("third");
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
     assert_eq!(mode(&third.join("outputs")), mode(&third));
-    store.end_work(one, "third");
+    store.end_work("third");
     store.leave_work();
     assert_eq!(names(&store.path("work")), 0);
 }
 
 #[test]
-fn a_sweep_leaves_folders_in_use_and_those_that_wait() {
+fn a_sweep_leaves_the_folders_of_a_process_that_lives() {
     let folder = tempfile::tempdir().unwrap();
     let (store, other) = (store(&folder), store(&folder));
-    let fingerprint = Fingerprint(Digest::of(b"one"));
-    store.begin_work(fingerprint, "first").unwrap();
-    let lock = lock::try_action(&store.lock_path(fingerprint)).unwrap();
+    store.begin_work("first").unwrap();
     other.sweep();
-    assert!(store.work_path(fingerprint).exists());
-    drop(lock);
-    other.sweep();
-    assert!(!store.work_path(fingerprint).exists(), "a killed run left it");
-    store.begin_work(fingerprint, "second").unwrap();
-    store.end_work(fingerprint, "second");
+    assert!(store.attempt_path("first").exists());
+    store.end_work("first");
     other.sweep();
     assert_eq!(files::list(&store.path("work")).len(), 1);
     // Dies without a word.
     drop(store);
-    other.sweep();
-    assert_eq!(files::list(&other.path("work")).len(), 0);
+    other.begin_work("second").unwrap();
+    assert_eq!(files::list(&other.path("work")), [other.attempt_path("second").parent().unwrap()]);
 }

@@ -4,15 +4,17 @@
 //! remove seven files and folders for each, and a file system has more to do with that than the
 //! commands have to do. A folder has another name for each attempt, so that a program that was left
 //! behind writes into none that is in use.
+//!
+//! All of a process lies in its pool, whose lock says to others that the process lives.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Store, StoreError, files, lock, stat_cache};
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::Digest;
 
 /// The folder for what a program writes.
 pub const OUTPUTS: &str = "outputs";
@@ -26,80 +28,77 @@ pub const METRICS: &str = "metrics.jsonl";
 /// What the name of a pool begins with.
 const POOL: &str = "pool-";
 
-/// What one process keeps for its next actions, in a folder of its own: folders that wait for another
-/// action, and links to what actions read.
+/// The folder of one process.
 #[derive(Debug)]
 pub(super) struct Pool {
     folder: PathBuf,
-    spares: Vec<Spare>,
-    /// Says to a sweep that the process lives.
+    made: Mutex<Option<Made>>,
+}
+
+/// A pool that is on the disk.
+#[derive(Debug)]
+struct Made {
+    /// Empty folders that wait for another attempt.
+    spares: Vec<PathBuf>,
     _lock: lock::Lock,
 }
 
-/// A folder that waits for another action.
-#[derive(Debug)]
-struct Spare {
-    path: PathBuf,
-    /// The attempt that its inner folder is named for.
-    attempt: String,
+impl Pool {
+    /// Names a pool of the store in `folder`, and makes nothing yet.
+    pub(super) fn new(folder: &Path) -> Pool {
+        let name = format!("{POOL}{}-{:x}", std::process::id(), stat_cache::now());
+        Pool { folder: folder.join("work").join(name), made: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Made>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Store {
-    /// Makes the folder of an action's attempt with an empty one for its outputs; whatever an earlier attempt left is removed. The caller holds the action's lock.
+    /// Gives the folder of an attempt at an action.
+    pub fn attempt_path(&self, attempt: &str) -> PathBuf {
+        self.pool.folder.join(attempt)
+    }
+
+    /// Makes the folder of an attempt, with an empty one for its outputs.
     ///
     /// # Errors
     ///
     /// [`StoreError::Io`] where it cannot be made.
-    pub fn begin_work(&self, fingerprint: Fingerprint, attempt: &str) -> Result<(), StoreError> {
-        let folder = self.work_path(fingerprint);
-        files::remove_folder(&folder)?;
-        let own = folder.join(attempt);
-        let spare = self.pool().as_mut().and_then(|pool| pool.spares.pop());
+    pub fn begin_work(&self, attempt: &str) -> Result<(), StoreError> {
+        let folder = self.attempt_path(attempt);
+        let spare = self.make_pool()?.as_mut().and_then(|made| made.spares.pop());
         if let Some(spare) = spare {
-            let renamed = fs::rename(&spare.path, &folder)
-                .and_then(|()| fs::rename(folder.join(&spare.attempt), &own));
-            if renamed.is_ok() {
+            if fs::rename(&spare, &folder).is_ok() {
                 return Ok(());
             }
-            files::remove_folder(&spare.path)?;
-            files::remove_folder(&folder)?;
+            files::remove_folder(&spare)?;
         }
-        files::create_folder(&self.path("work"))?;
-        for folder in [&folder, &own, &own.join(OUTPUTS)] {
-            files::create_folder(folder)?;
-        }
-        Ok(())
+        files::create_folder(&folder)?;
+        files::create_folder(&folder.join(OUTPUTS))
     }
 
     /// Empties the folder of an attempt that has ended and keeps it for another; removes it where it
     /// is no longer as it was made.
-    pub fn end_work(&self, fingerprint: Fingerprint, attempt: &str) {
-        let folder = self.work_path(fingerprint);
-        let kept = empty(&folder.join(attempt)).map_err(StoreError::io("empty", &folder));
-        let kept = kept.and_then(|()| {
-            let mut pool = self.pool();
-            let pool = self.filled(&mut pool)?;
-            let path = pool.folder.join(pool.spares.len().to_string());
-            fs::rename(&folder, &path).map_err(StoreError::io("keep", &folder))?;
-            pool.spares.push(Spare { path, attempt: attempt.to_owned() });
-            Ok(())
-        });
-        if kept.is_err() {
+    pub fn end_work(&self, attempt: &str) {
+        let folder = self.attempt_path(attempt);
+        match (empty(&folder), self.pool.lock().as_mut()) {
+            (Ok(()), Some(made)) => made.spares.push(folder),
             // What cannot be removed either is swept by a later run.
-            let _ = files::remove_folder(&folder);
+            _ => drop(files::remove_folder(&folder)),
         }
     }
 
     /// Gives a path of a blob whose name begins with `name` and ends in `extension`, for a program
-    /// that goes by names; it leads to the blob until [`Store::leave_work`].
+    /// that goes by names; an attempt has begun. It leads to the blob until [`Store::leave_work`].
     ///
     /// # Errors
     ///
     /// [`StoreError::Io`] where the link cannot be made.
     pub fn link(&self, blob: &Path, name: &str, extension: &str) -> Result<PathBuf, StoreError> {
         let digest = blob.file_name().unwrap_or_default().to_string_lossy();
-        let folder = self.filled(&mut self.pool())?.folder.join(LINKS);
-        let link = folder.join(format!("{name}-{digest}.{extension}"));
+        let link = self.pool.folder.join(LINKS).join(format!("{name}-{digest}.{extension}"));
         match symlink(blob, &link) {
             // Another action reads the same.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(link),
@@ -107,42 +106,39 @@ impl Store {
         }
     }
 
-    /// Removes what this process keeps for its actions.
+    /// Removes what this process has for its actions.
     pub fn leave_work(&self) {
-        if let Some(pool) = self.pool().take() {
-            let _ = files::remove_folder(&pool.folder);
+        if self.pool.lock().take().is_some() {
+            let _ = files::remove_folder(&self.pool.folder);
         }
     }
 
-    fn pool(&self) -> MutexGuard<'_, Option<Pool>> {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Gives this process's pool; makes it where there is none yet.
-    fn filled<'p>(&self, pool: &'p mut Option<Pool>) -> Result<&'p mut Pool, StoreError> {
-        if pool.is_none() {
-            let name = format!("{POOL}{}-{:x}", std::process::id(), stat_cache::now());
-            let folder = self.path("work").join(&name);
-            let lock = lock::try_action(&self.path("locks").join(name))?;
-            let busy = || StoreError::io("lock", &folder)(io::ErrorKind::WouldBlock.into());
+    /// Makes the pool where it is not there yet, and removes those of killed runs.
+    fn make_pool(&self) -> Result<MutexGuard<'_, Option<Made>>, StoreError> {
+        let mut made = self.pool.lock();
+        if made.is_none() {
+            self.sweep_work();
+            let folder = &self.pool.folder;
+            let lock = lock::try_action(&self.work_lock(folder))?;
+            let busy = || StoreError::io("lock", folder)(io::ErrorKind::WouldBlock.into());
             let lock = lock.ok_or_else(busy)?;
             files::create_folder(&folder.join(LINKS))?;
-            *pool = Some(Pool { folder, spares: Vec::new(), _lock: lock });
+            *made = Some(Made { spares: Vec::new(), _lock: lock });
         }
-        Ok(pool.as_mut().expect("it was made above"))
+        Ok(made)
+    }
+
+    /// Gives the lock that whoever works in a folder of `work/` holds.
+    fn work_lock(&self, folder: &Path) -> PathBuf {
+        self.path("locks").join(folder.file_name().unwrap_or_default())
     }
 
     /// Removes the working folders that killed runs left behind.
     pub(super) fn sweep_work(&self) {
         for folder in files::list(&self.path("work")) {
-            let Some(name) = folder.file_name().and_then(|name| name.to_str()) else { continue };
-            let lock = match name.parse() {
-                Ok(digest) => self.lock_path(Fingerprint(digest)),
-                Err(_) if name.starts_with(POOL) => self.path("locks").join(name),
-                Err(_) => continue,
-            };
-            // Whoever works there holds the lock.
-            if let Ok(Some(_lock)) = lock::try_action(&lock) {
+            let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let is_ours = name.starts_with(POOL) || name.parse::<Digest>().is_ok();
+            if is_ours && let Ok(Some(_lock)) = lock::try_action(&self.work_lock(&folder)) {
                 let _ = files::remove_folder(&folder);
             }
         }
