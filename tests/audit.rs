@@ -10,20 +10,13 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 
-use common::{Output, Project, processes_in, run, wait_until};
+use common::{Output, Project, events_of, processes_in, run, wait_until};
 use serde_json::{Value, json};
 
-/// The events of one name in an output.
-fn events_of(output: &Output, name: &str) -> Vec<Value> {
-    let events = output.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    events.filter(|event| event["event"] == name).collect()
-}
-
 fn json_run(project: &Project, arguments: &[&str]) -> Command {
-    let mut all = vec!["run"];
-    all.extend(arguments);
-    all.extend(["--format", "json", "--jobs", "1"]);
-    project.command(&all)
+    let mut command = common::json_run(project, arguments);
+    command.args(["--jobs", "1"]);
+    command
 }
 
 /// What is told of a stage: the access, the path and the line of each file.

@@ -4,23 +4,9 @@
 mod common;
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use common::{Output, Project, processes_in, run, wait_until};
-use serde_json::Value;
-
-/// Runs a pipeline with JSON events, and gives those of one name.
-fn events_of(output: &Output, name: &str) -> Vec<Value> {
-    let events = output.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    events.filter(|event| event["event"] == name).collect()
-}
-
-fn json_run(project: &Project, arguments: &[&str]) -> Command {
-    let mut all = vec!["run"];
-    all.extend(arguments);
-    all.extend(["--format", "json"]);
-    project.command(&all)
-}
+use common::{Output, Project, events_of, json_run, processes_in, run, wait_until};
 
 /// The failure that a stage ended with.
 fn failure(output: &Output, stage: &str) -> String {

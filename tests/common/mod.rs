@@ -138,10 +138,20 @@ fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<String, Vec<u8>>) {
 
 /// Runs with one slot and JSON events, and gives those of stages and trials as short lines.
 pub fn run(project: &Project, arguments: &[&str]) -> Vec<String> {
-    let mut all = vec!["run"];
-    all.extend(arguments);
-    all.extend(["--format", "json", "--jobs", "1"]);
-    events(&project.run(&all))
+    events(&Output::of(json_run(project, arguments).args(["--jobs", "1"])))
+}
+
+/// Gives the command that runs a pipeline with JSON events.
+pub fn json_run(project: &Project, arguments: &[&str]) -> Command {
+    let mut command = project.command(&["run"]);
+    command.args(arguments).args(["--format", "json"]);
+    command
+}
+
+/// The JSON events of one name in an output.
+pub fn events_of(output: &Output, name: &str) -> Vec<Value> {
+    let events = output.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    events.filter(|event| event["event"] == name).collect()
 }
 
 /// Gives the JSON events of stages and trials in an output as short lines.
