@@ -153,18 +153,12 @@ pub fn run(
     });
     // After a second Ctrl-C workers may still be at it; nobody waits for them.
     runtime.shutdown_background();
+    store.leave_work();
     // Whoever interrupts a run does not want to wait.
-    let synced = std::thread::scope(|scope| {
-        // There may be as many links as there were inputs: they go while the disk is waited for.
-        let leave = || store.leave_work();
-        if std::thread::Builder::new().spawn_scoped(scope, leave).is_err() {
-            leave();
-        }
-        match outcome {
-            Ok(RunOutcome::Done | RunOutcome::Failed) => store.sync(),
-            _ => Ok(()),
-        }
-    });
+    let synced = match outcome {
+        Ok(RunOutcome::Done | RunOutcome::Failed) => store.sync(),
+        _ => Ok(()),
+    };
     if let Err(error) = synced.and_then(|()| store.save_stats()) {
         // Neither loses a result: the next run hashes more, and that is all.
         tracing::warn!("{error}");

@@ -11,7 +11,8 @@
 //! .runner/conversions/ab/cdef…    digest of a blob in another format, with a checksum
 //! .runner/checkpoints/abcdef…/    what an unfinished action goes on from
 //! .runner/tmp/                    files that are being written
-//! .runner/work/pool-…/            the working folders of a process, and links to what its actions read
+//! .runner/links/abcdef….csv        links to blobs, for programs that go by the endings of names
+//! .runner/work/pool-…/            the working folders of a process
 //! .runner/work/abcdef…/           the folder of a study whose outputs are written
 //! .runner/logs/abcdef….log        the output of a command
 //! .runner/locks/…                 the operating system's advisory locks
@@ -48,6 +49,7 @@ pub mod durability;
 pub mod error;
 pub mod files;
 mod layout;
+mod links;
 pub mod lock;
 pub mod packed;
 mod roots;
@@ -361,9 +363,14 @@ impl Store {
     }
 
     fn sharded(&self, kind: &str, digest: Digest) -> PathBuf {
-        let name = digest.to_string();
-        self.folder.join(kind).join(&name[..2]).join(&name[2..])
+        self.folder.join(shard(kind, digest))
     }
+}
+
+/// Gives a path in the store, in a folder by the first letters of the digest.
+fn shard(kind: &str, digest: Digest) -> PathBuf {
+    let name = digest.to_string();
+    [kind, &name[..2], &name[2..]].iter().collect()
 }
 
 #[cfg(test)]

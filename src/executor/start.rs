@@ -69,7 +69,7 @@ impl Run<'_> {
             unreachable!("trials belong to a stage");
         };
         let (stage, digests) = (&stage_task.stage, &stage_task.digests);
-        let fingerprint = manifest.fingerprint();
+        let fingerprint = self.fingerprint(task);
         let title = match &self.tasks[task.index()] {
             Task::Stage(task) => task.stage.name.clone(),
             Task::Trial(trial) if trial.repeat > 0 => {

@@ -254,13 +254,19 @@ fn run_kind(job: &Job, listener: &Listener) -> Result<Finished, Stop> {
 }
 
 /// Gives the path at which an input can be read in the format that was asked for.
-pub(super) fn readable(job: &Job, input: &InputFile) -> Result<PathBuf, Stop> {
-    let Some(format) = input.format else { return Ok(input.path.clone()) };
-    let digest = job
-        .store
-        .converted(&input.path, input.digest, Conversion::Table(format))
-        .map_err(|error| store_failure(&error))?;
-    Ok(job.store.blob_path(digest))
+fn readable(job: &Job, input: &InputFile) -> Result<PathBuf, Stop> {
+    let digest = blob_of(job, input)?;
+    Ok(digest.map_or_else(|| input.path.clone(), |digest| job.store.blob_path(digest)))
+}
+
+/// Gives the blob that holds an input in the format that was asked for; `None` where it is read
+/// where it lies in the project.
+pub(super) fn blob_of(job: &Job, input: &InputFile) -> Result<Option<Digest>, Stop> {
+    let Some(format) = input.format else {
+        return Ok(matches!(input.from, Source::Output { .. }).then_some(input.digest));
+    };
+    let digest = job.store.converted(&input.path, input.digest, Conversion::Table(format));
+    digest.map(Some).map_err(|error| store_failure(&error))
 }
 
 /// Stores what an action gave, and says how it ended.

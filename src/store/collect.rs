@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use super::usage::Amount;
 use super::verify::digest_in;
-use super::{ABANDONED, Blob, Entry, Store, StoreError, convert, files, lock};
+use super::{ABANDONED, Blob, Entry, Store, StoreError, convert, files, links, lock};
 use crate::conversion::Conversion;
 use crate::fingerprint::{Digest, Fingerprint, Manifest};
 
@@ -213,7 +213,7 @@ impl Store {
         Ok(items)
     }
 
-    /// Gives the conversions and blobs that nothing needs.
+    /// Gives the conversions and blobs that nothing needs, and the links to them.
     fn dead(&self, needs: &Needs) -> Vec<Victim> {
         let conversions = needs.conversions.iter().filter(|(_, (users, _))| *users == 0);
         let conversions = conversions
@@ -221,7 +221,16 @@ impl Store {
         let blobs = needs.blobs.iter().filter(|(_, (users, _))| *users == 0);
         let blobs = blobs
             .map(|(digest, (_, bytes))| Victim::new("blobs", &self.blob_path(*digest), *bytes));
-        conversions.chain(blobs).collect()
+        conversions.chain(blobs).chain(self.dangling(needs)).collect()
+    }
+
+    /// Gives the links to blobs that are not there or that nothing needs.
+    fn dangling(&self, needs: &Needs) -> impl Iterator<Item = Victim> {
+        let is_needed = |digest| needs.blobs.get(&digest).is_some_and(|(users, _)| *users > 0);
+        let links = files::list(&self.path(links::FOLDER)).into_iter();
+        links
+            .filter(move |link| !links::digest_of(link).is_some_and(is_needed))
+            .map(|link| Victim::of("links", &link))
     }
 
     /// Sorts the checkpoints into those that go and those that may.

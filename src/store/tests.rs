@@ -248,11 +248,6 @@ fn a_working_folder_is_handed_on_empty_and_under_another_name() {
     store.begin_work("first").unwrap();
     let first = store.attempt_path("first");
     let inode = fs::metadata(&first).unwrap().ino();
-    let blob = put(&store, b"rows");
-    let link = || store.link(&store.blob_path(blob.digest), "a", "csv").unwrap();
-    assert_eq!(fs::read(link()).unwrap(), b"rows");
-    assert_eq!(link(), link());
-    assert_eq!(link().extension().unwrap(), "csv");
     fs::create_dir(first.join("outputs/left")).unwrap();
     fs::write(first.join("outputs/left/file"), b"left").unwrap();
     fs::write(first.join(work::METRICS), b"{}").unwrap();
@@ -275,6 +270,23 @@ fn a_working_folder_is_handed_on_empty_and_under_another_name() {
     store.end_work("third");
     store.leave_work();
     assert_eq!(names(&store.path("work")), 0);
+}
+
+#[test]
+fn a_link_leads_to_its_blob_whatever_a_program_has_put_in_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let blob = put(&store, b"rows");
+    let link = || store.link(blob.digest, "csv").unwrap();
+    assert_eq!(fs::read(link()).unwrap(), b"rows");
+    assert_eq!(link().extension().unwrap(), "csv");
+    let inode = || fs::symlink_metadata(link()).unwrap().ino();
+    assert_eq!(inode(), inode());
+    let path = link();
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, b"other").unwrap();
+    assert_eq!(link(), path);
+    assert_eq!(fs::read(path).unwrap(), b"rows");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::collect::Limits;
-use super::{Store, StoreError, files};
+use super::{Store, StoreError, files, links};
 
 /// How many, and how many bytes they take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -39,8 +39,9 @@ pub struct Usage {
 }
 
 /// The folders that hold one thing each file, or each folder.
-const FLAT: [(&str, &str); 5] = [
+const FLAT: [(&str, &str); 6] = [
     ("checkpoints", "checkpoints"),
+    ("links", links::FOLDER),
     ("logs", "logs"),
     ("temporary", "tmp"),
     ("temporary", "work"),

@@ -1,4 +1,4 @@
-//! The working folders of actions, and the links to what they read.
+//! The working folders of actions.
 //!
 //! A folder is emptied and handed on, not removed: a run of ten thousand commands would make and
 //! remove seven files and folders for each, and a file system has more to do with that than the
@@ -9,7 +9,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -18,9 +18,6 @@ use crate::fingerprint::Digest;
 
 /// The folder for what a program writes.
 pub const OUTPUTS: &str = "outputs";
-
-/// The folder of links in a pool.
-const LINKS: &str = "links";
 
 /// The file for a command's intermediate metrics.
 pub const METRICS: &str = "metrics.jsonl";
@@ -90,22 +87,6 @@ impl Store {
         }
     }
 
-    /// Gives a path of a blob whose name begins with `name` and ends in `extension`, for a program
-    /// that goes by names; an attempt has begun. It leads to the blob until [`Store::leave_work`].
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Io`] where the link cannot be made.
-    pub fn link(&self, blob: &Path, name: &str, extension: &str) -> Result<PathBuf, StoreError> {
-        let digest = blob.file_name().unwrap_or_default().to_string_lossy();
-        let link = self.pool.folder.join(LINKS).join(format!("{name}-{digest}.{extension}"));
-        match symlink(blob, &link) {
-            // Another action reads the same.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(link),
-            made => made.map(|()| link.clone()).map_err(StoreError::io("link", &link)),
-        }
-    }
-
     /// Removes what this process has for its actions.
     pub fn leave_work(&self) {
         if self.pool.lock().take().is_some() {
@@ -122,7 +103,7 @@ impl Store {
             let lock = lock::try_action(&self.work_lock(folder))?;
             let busy = || StoreError::io("lock", folder)(io::ErrorKind::WouldBlock.into());
             let lock = lock.ok_or_else(busy)?;
-            files::create_folder(&folder.join(LINKS))?;
+            files::create_folder(folder)?;
             *made = Some(Made { spares: Vec::new(), _lock: lock });
         }
         Ok(made)

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::executor::worker::{InputFile, Job, readable, store_failure};
+use crate::executor::worker::{InputFile, Job, blob_of, store_failure};
 use crate::freshness::content;
 use crate::pipeline::{Source, Table};
 use crate::stage::{Failure, Stop};
@@ -23,7 +23,7 @@ pub fn paths(job: &Job, folder: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>,
             Source::Table(_) => continue,
             Source::Folder(_) => vec![input.path.clone()],
             Source::Glob(_) => pattern(job, name, input)?,
-            Source::File(_) | Source::Output { .. } => vec![file(job, name, input)?],
+            Source::File(_) | Source::Output { .. } => vec![file(job, input)?],
         };
         paths.insert(name.clone(), found);
     }
@@ -52,13 +52,10 @@ fn pattern(job: &Job, name: &str, input: &InputFile) -> Result<Vec<PathBuf>, Sto
 }
 
 /// Gives a file of the store a name that a program can tell the format of.
-fn file(job: &Job, name: &str, input: &InputFile) -> Result<PathBuf, Stop> {
-    let path = readable(job, input)?;
-    if !path.starts_with(job.store.path("blobs")) {
-        return Ok(path);
-    }
+fn file(job: &Job, input: &InputFile) -> Result<PathBuf, Stop> {
+    let Some(digest) = blob_of(job, input)? else { return Ok(input.path.clone()) };
     let extension = input.format.map_or(input.extension.as_str(), |format| format.name());
-    job.store.link(&path, name, extension).map_err(|error| store_failure(&error))
+    job.store.link(digest, extension).map_err(|error| store_failure(&error))
 }
 
 /// Refuses what a variable that holds a path a line cannot hold.

@@ -5,7 +5,8 @@
 //! run. So here the child shares our memory until its exec, as `posix_spawn` has it, and asks the
 //! kernel by itself to die with the thread that started it. Knows nothing of logs or of groups' ends.
 
-use std::ffi::{CString, OsStr, OsString, c_char, c_int, c_void};
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_int, c_void};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -13,14 +14,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::{iter, ptr};
 
 use rustix::process::{Pid, PidfdFlags, WaitOptions, getpid, pidfd_open, waitpid};
 use tokio::io::unix::AsyncFd;
 
 /// Bytes of the child's stack until its exec; it calls the system and nothing else.
-const STACK: usize = 128 * 1024;
+const STACK: usize = 32 * 1024;
 
 /// Where programs are looked for where `PATH` is not set, as `execvp` has it.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -89,7 +90,12 @@ pub fn spawn(command: Command, output: File, errors: File) -> io::Result<Child> 
             .chain(arguments.iter().skip(1).copied())
             .collect(),
         arguments,
-        environment: pointers(&texts.environment),
+        environment: texts
+            .inherited
+            .iter()
+            .map(|pair| pair.as_ptr())
+            .chain(pointers(&texts.environment))
+            .collect(),
         folder: texts.folder.as_ref().map_or(ptr::null(), |folder| folder.as_ptr()),
         streams: [input.as_raw_fd(), output.as_raw_fd(), errors.as_raw_fd()],
         parent: getpid().as_raw_nonzero().get(),
@@ -118,20 +124,24 @@ fn register(handle: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 struct Texts {
     candidates: Vec<CString>,
     arguments: Vec<CString>,
+    /// What it inherits of our environment.
+    inherited: Vec<&'static CStr>,
+    /// What is set in it otherwise.
     environment: Vec<CString>,
     folder: Option<CString>,
 }
 
 impl Texts {
     fn of(command: &Command) -> io::Result<Texts> {
-        let environment = environment(command);
-        let path = environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path);
-        let program = command.get_program();
-        let path = path.map_or(OsStr::new(DEFAULT_PATH), OsString::as_os_str);
-        let candidates = candidates(program, path);
-        let pair = |(name, value): &(OsString, OsString)| {
-            [name.as_bytes(), b"=", value.as_bytes()].concat()
+        let changes: BTreeMap<&OsStr, Option<&OsStr>> = command.get_envs().collect();
+        let path = match changes.get(OsStr::new("PATH")) {
+            Some(changed) => changed.map(OsStr::to_owned),
+            None => std::env::var_os("PATH"),
         };
+        let program = command.get_program();
+        let candidates = candidates(program, &path.unwrap_or_else(|| DEFAULT_PATH.into()));
+        let inherited = OURS.iter().filter(|(name, _)| !changes.contains_key(name.as_os_str()));
+        let set = changes.iter().filter_map(|(name, value)| Some((name, (*value)?)));
         Ok(Texts {
             candidates: candidates
                 .iter()
@@ -141,7 +151,10 @@ impl Texts {
                 .chain(command.get_args())
                 .map(|argument| text(argument.as_bytes()))
                 .collect::<Result<_, _>>()?,
-            environment: environment.iter().map(|one| text(pair(one))).collect::<Result<_, _>>()?,
+            inherited: inherited.map(|(_, pair)| pair.as_c_str()).collect(),
+            environment: set
+                .map(|(name, value)| text(pair(name, value)))
+                .collect::<Result<_, _>>()?,
             folder: command
                 .get_current_dir()
                 .map(|folder| text(folder.as_os_str().as_bytes()))
@@ -174,12 +187,16 @@ fn candidates(program: &OsStr, path: &OsStr) -> Vec<OsString> {
     shell.iter().map(|(_, found)| found.clone()).chain(all()).collect()
 }
 
-/// Gives our environment with what `command` changes of it.
-fn environment(command: &Command) -> Vec<(OsString, OsString)> {
-    let changes: Vec<(&OsStr, Option<&OsStr>)> = command.get_envs().collect();
-    let is_changed = |name: &OsStr| changes.iter().any(|(changed, _)| *changed == name);
-    let set = changes.iter().filter_map(|(name, value)| Some(((*name).into(), (*value)?.into())));
-    std::env::vars_os().filter(|(name, _)| !is_changed(name)).chain(set).collect()
+/// Our environment as the system wants it, by name: nothing in this program changes it.
+static OURS: LazyLock<Vec<(OsString, CString)>> = LazyLock::new(|| {
+    // The system has given it, so no text holds a nul.
+    let as_text =
+        |(name, value): (OsString, OsString)| Some((name.clone(), text(pair(&name, &value)).ok()?));
+    std::env::vars_os().filter_map(as_text).collect()
+});
+
+fn pair(name: &OsStr, value: &OsStr) -> Vec<u8> {
+    [name.as_bytes(), b"=", value.as_bytes()].concat()
 }
 
 fn text(bytes: impl Into<Vec<u8>>) -> io::Result<CString> {

@@ -1,0 +1,57 @@
+//! Names with endings for blobs, since many programs tell a format by the name of a file.
+//!
+//! A link stays as long as its blob: the path of an input is then the same in each run, and a
+//! program that writes down what it read writes the same each time.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use super::{Store, StoreError, files, shard};
+use crate::fingerprint::Digest;
+
+/// The folder of the links.
+pub(super) const FOLDER: &str = "links";
+
+impl Store {
+    /// Gives a path of the blob of `digest` that ends in `extension`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] where the link cannot be made.
+    pub fn link(&self, digest: Digest, extension: &str) -> Result<PathBuf, StoreError> {
+        let link = self.path(FOLDER).join(format!("{digest}.{extension}"));
+        // Relative, so that it holds where the project is moved.
+        let target = Path::new("..").join(shard("blobs", digest));
+        let made = match symlink(&target, &link) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                files::create_parent(&link)?;
+                symlink(&target, &link)
+            }
+            made => made,
+        };
+        match made {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                // A program may have put a file in the place of what it read.
+                let is_sound = fs::read_link(&link).is_ok_and(|found| found == target);
+                if is_sound { Ok(()) } else { self.link_anew(&target, &link) }
+            }
+            made => made,
+        }
+        .map_err(StoreError::io("link", &link))?;
+        Ok(link)
+    }
+
+    fn link_anew(&self, target: &Path, link: &Path) -> io::Result<()> {
+        let make = |temporary: &Path| symlink(target, temporary);
+        let folder = self.temporaries();
+        let made = tempfile::Builder::new().prefix(files::TEMPORARY).make_in(folder, make)?;
+        made.persist(link).map_err(|failed| failed.error)
+    }
+}
+
+/// Gives the digest of the blob to which a link leads.
+pub(super) fn digest_of(link: &Path) -> Option<Digest> {
+    link.file_stem()?.to_str()?.parse().ok()
+}
