@@ -10,29 +10,29 @@
 //! CPU work runs on blocking threads and commands as child processes, so the loop itself never
 //! waits for anything but messages, signals and timers.
 
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::mem::take;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
 use crate::event::{Event, Outcome, RunOutcome};
-use crate::fingerprint::{DirtyReason, Fingerprint, Manifest};
-use crate::freshness::{self, OutputDigests};
+use crate::fingerprint::Fingerprint;
+use crate::freshness::OutputDigests;
 use crate::history::{Beginning, History};
-use crate::pipeline::{Pipeline, Stage};
+use crate::pipeline::Pipeline;
 use crate::plan::Plan;
 use crate::schedule::{Schedule, Step, TaskId};
 use crate::stage::Stop;
 use crate::store::artifacts::Artifact;
 use crate::store::seen::SeenStages;
-use crate::store::{Store, StoreError, lock};
+use crate::store::{Store, StoreError};
 use crate::study::Curve;
 
+mod actions;
 mod audit;
 mod check;
 mod command;
@@ -54,6 +54,7 @@ mod stage_ref;
 mod start;
 mod study_end;
 mod study_outputs;
+mod task;
 mod tell;
 mod trial;
 mod tuning;
@@ -63,6 +64,7 @@ mod worker;
 pub use audit::Untraceable;
 pub use means::Unmet;
 
+use actions::Actions;
 use audit::Audit;
 use forerun::Forerun;
 use means::Vault;
@@ -70,13 +72,10 @@ use process::Cancel;
 use retry::{Deadline, Ways};
 use signals::Signals;
 use stage_ref::StageRef;
-use trial::Trial;
+use task::{StageTask, Task};
 use tuning::StudyRun;
 use verify::Verification;
 use worker::{End, Message};
-
-/// How often a task looks whether another process is done with its action.
-const LOCK_POLL: Duration = Duration::from_millis(100);
 
 /// The most messages that are handled before what they allow is begun.
 const BATCH: usize = 1000;
@@ -166,40 +165,6 @@ pub fn run(
     outcome
 }
 
-/// A task of the schedule, with what the loop knows of it.
-///
-/// Both are boxed: a study adds thousands of trials, and a place for each is kept to the run's end.
-enum Task {
-    Stage(Box<StageTask>),
-    Trial(Box<Trial>),
-}
-
-struct StageTask {
-    stage: StageRef,
-    started: Instant,
-    reasons: Vec<DirtyReason>,
-    /// Its identity, once it was checked.
-    manifest: Option<Manifest>,
-    /// The hash of its manifest.
-    fingerprint: Option<Fingerprint>,
-    digests: freshness::InputDigests,
-    /// The metrics of its latest step.
-    metrics: BTreeMap<String, f64>,
-    /// Whether it counts units of its own.
-    counts: bool,
-    /// The entry with which it is compared, where it is cached and to be run again.
-    verify: Option<Box<crate::store::Entry>>,
-    state: StageState,
-}
-
-/// How far a stage is, for what is said of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum StageState {
-    Waiting,
-    Begun,
-    Ended,
-}
-
 struct Run<'r> {
     pipeline: Arc<Pipeline>,
     root: PathBuf,
@@ -220,10 +185,7 @@ struct Run<'r> {
     vault: Vault,
     ways: Ways,
     done: OutputDigests,
-    /// Actions that are queued or running: the task that has each, and those that wait for it.
-    in_flight: HashMap<Fingerprint, (TaskId, Vec<TaskId>)>,
-    /// Actions that ran in this run: `--force` runs none twice.
-    ran: HashSet<Fingerprint>,
+    actions: Actions,
     roots: BTreeMap<String, Fingerprint>,
     artifacts: Vec<Artifact>,
     /// What the last run saw of each stage.
@@ -283,8 +245,7 @@ impl<'r> Run<'r> {
             vault: Vault::default(),
             ways: Ways::Unasked,
             done: OutputDigests::new(),
-            in_flight: HashMap::new(),
-            ran: HashSet::new(),
+            actions: Actions::default(),
             roots: BTreeMap::new(),
             artifacts: Vec::new(),
             seen,
@@ -314,18 +275,8 @@ impl<'r> Run<'r> {
                 plan.needs(&stage.name).map(|need| ids[need.name.as_str()]).collect();
             let id = self.schedule.add_stage(&needs, means::request(stage));
             ids.insert(&stage.name, id);
-            self.tasks.push(Task::Stage(Box::new(StageTask {
-                stage: StageRef::new(&self.pipeline, &stage.name),
-                started: Instant::now(),
-                reasons: Vec::new(),
-                manifest: None,
-                fingerprint: None,
-                digests: BTreeMap::new(),
-                metrics: BTreeMap::new(),
-                counts: false,
-                verify: None,
-                state: StageState::Waiting,
-            })));
+            let stage = StageRef::new(&self.pipeline, &stage.name);
+            self.tasks.push(Task::Stage(Box::new(StageTask::new(stage))));
         }
     }
 
@@ -480,112 +431,5 @@ impl<'r> Run<'r> {
         let cancelled = self.schedule.cancel();
         self.end_unstarted(cancelled);
         self.close_studies();
-    }
-
-    /// Queues a task for slots, or joins it to the one that runs the same action.
-    fn queue(&mut self, task: TaskId, fingerprint: Fingerprint) {
-        if self.ways == Ways::Unasked {
-            self.ways = Ways::Wanted;
-        }
-        if self.is_of_overdue_study(task) {
-            return self.withdraw_checked(task);
-        }
-        let ended = match self.in_flight.get_mut(&fingerprint) {
-            // It kept its action while it waited for its next attempt.
-            Some((holder, _)) if *holder == task => self.schedule.queue(task),
-            Some((_, waiting)) => {
-                waiting.push(task);
-                self.schedule.join(task)
-            }
-            None => {
-                self.in_flight.insert(fingerprint, (task, Vec::new()));
-                self.schedule.queue(task)
-            }
-        };
-        self.end_unstarted(ended);
-        // It may have been the last trial that a study waited for.
-        self.close_studies();
-    }
-
-    /// Says whether a stage's action runs whatever the store has of it.
-    fn must_run(&self, stage: &Stage, fingerprint: Fingerprint) -> bool {
-        let is_declared = stage.options.runs_each_time && !self.ran.contains(&fingerprint);
-        is_declared || self.is_forced(stage, fingerprint)
-    }
-
-    fn is_forced(&self, stage: &Stage, fingerprint: Fingerprint) -> bool {
-        self.options.force.contains(&stage.name) && !self.ran.contains(&fingerprint)
-    }
-
-    fn ended(&mut self, id: TaskId, end: End) {
-        let fingerprint = self.fingerprint(id);
-        match end {
-            End::Busy => return self.wait_for_process(id, fingerprint),
-            End::Known => {
-                self.step_back(id, fingerprint);
-                return self.schedule.recheck(id);
-            }
-            _ => {}
-        }
-        let end = match end {
-            End::Stopped(Stop::Failed(failure), _) if self.may_try_again(id, &failure) => {
-                return self.try_again(id, failure);
-            }
-            other => other,
-        };
-        if let End::Verified(entry, difference) = end {
-            return self.verified(id, entry, *difference);
-        }
-        self.ran.insert(fingerprint);
-        if let Task::Trial(_) = &self.tasks[id.index()] {
-            self.trial_ended(id, end);
-            return;
-        }
-        match end {
-            End::Ran(entry) => self.place(id, Outcome::Ran, entry),
-            End::Cached(entry) => self.place(id, Outcome::Cached, entry),
-            End::Stopped(Stop::Failed(failure), _) => self.fail(id, failure),
-            End::Stopped(Stop::Cancelled | Stop::Pruned, _) => {
-                self.finish_stage(id, Outcome::Cancelled, &BTreeMap::new(), None);
-            }
-            End::Busy | End::Known | End::Verified(..) => unreachable!("handled above"),
-        }
-    }
-
-    /// Lets go of a task's slots and of its action, until it is checked again; ends it where no new
-    /// work is begun.
-    fn step_back(&mut self, task: TaskId, fingerprint: Fingerprint) {
-        let ended = self.schedule.join(task);
-        self.end_unstarted(ended);
-        self.release(task, fingerprint);
-        self.close_studies();
-    }
-
-    /// Checks a task again when the process that runs its action has ended.
-    fn wait_for_process(&mut self, task: TaskId, fingerprint: Fingerprint) {
-        self.step_back(task, fingerprint);
-        if self.schedule.is_closed() {
-            return;
-        }
-        let stage = self.stage_name(task);
-        self.say(&Event::StageWaiting { stage });
-        let (path, sender) = (self.store.lock_path(fingerprint), self.sender.clone());
-        tokio::spawn(async move {
-            while let Ok(None) = lock::try_action(&path) {
-                tokio::time::sleep(LOCK_POLL).await;
-            }
-            // Nobody listens any more where the run has ended meanwhile.
-            let _ = sender.send(Message::Free { task });
-        });
-    }
-
-    /// Lets the tasks that waited for a task's action look again.
-    fn release(&mut self, task: TaskId, fingerprint: Fingerprint) {
-        if let Entry::Occupied(held) = self.in_flight.entry(fingerprint)
-            && held.get().0 == task
-        {
-            let (_, waiting) = held.remove();
-            waiting.into_iter().for_each(|other| self.schedule.recheck(other));
-        }
     }
 }

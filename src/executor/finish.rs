@@ -5,14 +5,52 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::process::Cancel;
+use super::task::{StageState, Task};
+use super::worker::End;
 use super::worker::{self, PlaceResult};
-use super::{Run, StageState, Task, place};
+use super::{Run, place};
 use crate::event::{Event, Outcome, RunOutcome};
 use crate::schedule::TaskId;
-use crate::stage::Failure;
+use crate::stage::{Failure, Stop};
 use crate::store::{Blob, Entry, StoreError};
 
 impl Run<'_> {
+    /// Goes on where an action has ended, however it ended.
+    pub(super) fn ended(&mut self, id: TaskId, end: End) {
+        let fingerprint = self.fingerprint(id);
+        match end {
+            End::Busy => return self.wait_for_process(id, fingerprint),
+            End::Known => {
+                self.step_back(id, fingerprint);
+                return self.schedule.recheck(id);
+            }
+            _ => {}
+        }
+        let end = match end {
+            End::Stopped(Stop::Failed(failure), _) if self.may_try_again(id, &failure) => {
+                return self.try_again(id, failure);
+            }
+            other => other,
+        };
+        if let End::Verified(entry, difference) = end {
+            return self.verified(id, entry, *difference);
+        }
+        self.actions.note_run(fingerprint);
+        if let Task::Trial(_) = &self.tasks[id.index()] {
+            self.trial_ended(id, end);
+            return;
+        }
+        match end {
+            End::Ran(entry) => self.place(id, Outcome::Ran, entry),
+            End::Cached(entry) => self.place(id, Outcome::Cached, entry),
+            End::Stopped(Stop::Failed(failure), _) => self.fail(id, failure),
+            End::Stopped(Stop::Cancelled | Stop::Pruned, _) => {
+                self.finish_stage(id, Outcome::Cancelled, &BTreeMap::new(), None);
+            }
+            End::Busy | End::Known | End::Verified(..) => unreachable!("handled above"),
+        }
+    }
+
     /// Places the artifacts of a stage whose outputs are there; it ends when they are.
     pub(super) fn place(&mut self, id: TaskId, outcome: Outcome, entry: Box<Entry>) {
         let Task::Stage(task) = &self.tasks[id.index()] else { return };
@@ -33,7 +71,7 @@ impl Run<'_> {
         match placed {
             Ok((artifacts, written)) => {
                 if outcome == Outcome::Ran {
-                    self.ran.insert(self.fingerprint(id));
+                    self.actions.note_run(self.fingerprint(id));
                 }
                 self.artifacts.extend(artifacts);
                 self.say_placed(written);

@@ -74,7 +74,7 @@ impl Run<'_> {
         }
         // Most are in it already; `extend` would make room for all of them once more.
         for fingerprint in run.fingerprints.values() {
-            self.ran.insert(*fingerprint);
+            self.actions.note_run(*fingerprint);
         }
         let store = Arc::clone(&self.store);
         self.spawn(id, move || match run.write(&store) {

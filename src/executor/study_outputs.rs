@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::LOCK_POLL;
+use super::actions::LOCK_POLL;
 use super::tuning::StudyRun;
 use super::worker::{End, Keep};
 use crate::fingerprint::{Fingerprint, Manifest};

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-use super::{Run, StageState, Task};
+use super::Run;
+use super::task::{StageState, Task};
 use crate::event::{Event, Outcome};
 use crate::fingerprint::{DirtyReason, Fingerprint};
 use crate::pipeline::Stage;

@@ -126,7 +126,7 @@ impl Run<'_> {
     pub(super) fn is_verified(&self, kind: StageKind, fingerprint: Fingerprint) -> bool {
         self.verification.as_ref().is_some_and(|verification| {
             kind != StageKind::Tune
-                && !self.ran.contains(&fingerprint)
+                && !self.actions.has_run(fingerprint)
                 && !verification.done.contains(&fingerprint)
                 && verification.draws(fingerprint)
         })

@@ -24,22 +24,21 @@ impl Store {
         let link = self.path(FOLDER).join(format!("{digest}.{extension}"));
         // Relative, so that it holds where the project is moved.
         let target = Path::new("..").join(shard("blobs", digest));
+        if fs::read_link(&link).is_ok_and(|found| found == target) {
+            return Ok(link);
+        }
         let made = match symlink(&target, &link) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 files::create_parent(&link)?;
                 symlink(&target, &link)
             }
-            made => made,
-        };
-        match made {
+            // A program may have put a file in the place of what it read.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                // A program may have put a file in the place of what it read.
-                let is_sound = fs::read_link(&link).is_ok_and(|found| found == target);
-                if is_sound { Ok(()) } else { self.link_anew(&target, &link) }
+                self.link_anew(&target, &link)
             }
             made => made,
-        }
-        .map_err(StoreError::io("link", &link))?;
+        };
+        made.map_err(StoreError::io("link", &link))?;
         Ok(link)
     }
 

@@ -61,6 +61,21 @@ fn the_results_of_the_last_runs_stay() {
 }
 
 #[test]
+fn a_link_goes_with_its_blob() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let [root, other] = ["root", "other"].map(|name| entry(&store, name, name.as_bytes()));
+    roots(&store, &[("stage", &root)]);
+    let link = |entry: &Entry| store.link(entry.outputs["data"].digest, "csv").unwrap();
+    let links = [&root, &other].map(link);
+    let planned = store.collect(&Limits { dry_run: true, ..ALONE }, &|_| None).unwrap();
+    assert_eq!(planned.removed["links"].count, 1);
+    assert!(links.iter().all(|link| link.is_symlink()));
+    store.collect(&ALONE, &|_| None).unwrap();
+    assert_eq!(links.map(|link| link.is_symlink()), [true, false]);
+}
+
+#[test]
 fn the_cheapest_by_byte_go_first_and_no_more_than_must() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);
