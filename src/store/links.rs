@@ -45,6 +45,7 @@ impl Store {
     fn link_anew(&self, target: &Path, link: &Path) -> io::Result<()> {
         let make = |temporary: &Path| symlink(target, temporary);
         let folder = self.temporaries();
+        fs::create_dir_all(&folder)?;
         let made = tempfile::Builder::new().prefix(files::TEMPORARY).make_in(folder, make)?;
         made.persist(link).map_err(|failed| failed.error)
     }
