@@ -320,6 +320,10 @@ impl<'r> Run<'r> {
                 break;
             }
         }
+        // Whoever interrupts a run does not want to wait.
+        if *self.cancel.borrow() == Cancel::None {
+            self.store.begin_sync();
+        }
         let outcome = self.end(started);
         self.free_aside();
         Ok(outcome)

@@ -80,6 +80,17 @@ impl Store {
         synced
     }
 
+    /// Has the system begin to write down what is in the store, while the caller goes on to write
+    /// what little is left: [`Store::sync`] has less to wait for then.
+    pub fn begin_sync(&self) {
+        if self.unsynced.load(Ordering::Acquire) {
+            let folder = self.folder.clone();
+            let work = move || sync_file_system(&folder);
+            // What comes of it is seen when all is synced.
+            let _ = std::thread::Builder::new().name("sync".to_owned()).spawn(work);
+        }
+    }
+
     fn sync_now(&self) -> Result<(), StoreError> {
         let stats = self.path("stat-cache");
         self.stats().save(&self.temporaries(), &stats)?;
