@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -239,22 +240,31 @@ impl Session<'_> {
         Ok(Arc::new(self.load_kept(arguments)?.pipeline))
     }
 
-    /// Does what [`Session::load`] does, and keeps a large pipeline for the next time.
+    /// Does what [`Session::load`] does, and begins to keep a large pipeline for the next time, on a
+    /// thread that is to be joined.
     ///
     /// # Errors
     ///
     /// Every mistake of the file, for the caller to hand up.
-    pub fn load_and_keep(&mut self, arguments: &PipelineArguments) -> Result<Arc<Pipeline>, Error> {
-        let Loaded { pipeline, to_keep, .. } = self.load_kept(arguments)?;
-        if let Some(bytes) = to_keep {
-            let folder = self.root.join(".runner");
+    pub fn load_and_keep(
+        &mut self,
+        arguments: &PipelineArguments,
+    ) -> Result<(Arc<Pipeline>, Option<JoinHandle<()>>), Error> {
+        let Loaded { pipeline, keeper, .. } = self.load_kept(arguments)?;
+        let pipeline = Arc::new(pipeline);
+        let keeping = keeper.and_then(|keeper| {
+            let (pipeline, folder) = (Arc::clone(&pipeline), self.root.join(".runner"));
             let path = kept_path(&folder, &arguments.file);
-            if let Err(error) = packed::write(&folder.join("tmp"), &path, KEPT, &bytes) {
-                // The next run checks the file again, and that is all.
-                tracing::warn!("{error}");
-            }
-        }
-        Ok(Arc::new(pipeline))
+            let keep = move || {
+                let Some(bytes) = keeper.bytes(&pipeline) else { return };
+                if let Err(error) = packed::write(&folder.join("tmp"), &path, KEPT, &bytes) {
+                    // The next run checks the file again, and that is all.
+                    tracing::warn!("{error}");
+                }
+            };
+            std::thread::Builder::new().name("keep".to_owned()).spawn(keep).ok()
+        });
+        Ok((pipeline, keeping))
     }
 
     fn load_kept(&mut self, arguments: &PipelineArguments) -> Result<Loaded, Error> {

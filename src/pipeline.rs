@@ -43,6 +43,7 @@ mod walk;
 
 pub use diagnostic::{Diagnostic, Label, Look, Part, Place, Severity, Sources};
 pub use groups::Selector;
+pub use kept::Keeper;
 pub use options::{Options, Resources, Retries};
 pub use reference::reference;
 
@@ -53,9 +54,9 @@ pub struct Loaded {
     pub pipeline: Pipeline,
     /// Such as variables that nothing uses.
     pub warnings: Vec<Diagnostic>,
-    /// What [`load`] takes to spare the next check of the same file; `None` where it just did, and
-    /// where there is little to spare.
-    pub to_keep: Option<Vec<u8>>,
+    /// What makes it into what [`load`] takes to spare the next check of the same file; `None` where
+    /// it just did, and where there is little to spare.
+    pub keeper: Option<Keeper>,
 }
 
 /// All that is wrong with a pipeline file.
@@ -92,10 +93,10 @@ pub fn load(
     };
     let key = kept::key(&file, root, settings);
     if let Some(pipeline) = kept.and_then(|kept| kept::read(kept, key?, &file, root)) {
-        return Ok(Loaded { pipeline, warnings: Vec::new(), to_keep: None });
+        return Ok(Loaded { pipeline, warnings: Vec::new(), keeper: None });
     }
     let mut loaded = check::check(&file, root, settings)?;
-    loaded.to_keep = key.and_then(|key| kept::write(&loaded, key));
+    loaded.keeper = key.and_then(|key| Keeper::of(&loaded, key));
     Ok(loaded)
 }
 

@@ -102,9 +102,15 @@ fn means(arguments: &Run) -> Means {
 ///
 /// Every mistake of the file, and what the executor cannot go on from.
 pub fn run(arguments: &Run, session: &mut Session<'_>) -> Result<Exit, Error> {
+    let (pipeline, keeping) = session.load_and_keep(&arguments.pipeline)?;
     // The program ends with the run: to free a hundred thousand stages one by one only takes time.
-    let pipeline = ManuallyDrop::new(session.load_and_keep(&arguments.pipeline)?);
-    execute(&pipeline, arguments, true, session)
+    let pipeline = ManuallyDrop::new(pipeline);
+    let exit = execute(&pipeline, arguments, true, session);
+    if let Some(keeping) = keeping {
+        // A panic has told itself, and the next run checks the file again.
+        let _ = keeping.join();
+    }
+    exit
 }
 
 /// Runs a pipeline that was read; what `--force` and `--verify` ask for is done the first time.

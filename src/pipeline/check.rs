@@ -77,7 +77,7 @@ pub(super) fn check(
     let (errors, warnings): (Vec<_>, Vec<_>) =
         diagnostics.partition(|diagnostic| diagnostic.severity == Severity::Error);
     match pipeline {
-        Some(pipeline) if errors.is_empty() => Ok(Loaded { pipeline, warnings, to_keep: None }),
+        Some(pipeline) if errors.is_empty() => Ok(Loaded { pipeline, warnings, keeper: None }),
         _ => Err(Invalid { errors, warnings }),
     }
 }
