@@ -70,6 +70,8 @@ struct Record {
     digest: Digest,
     /// Whether anybody may write to it: not to the store's own files.
     is_open: bool,
+    /// Whether this process has looked at the file itself.
+    is_news: bool,
 }
 
 /// Paths with what `stat` said when their content was hashed.
@@ -116,7 +118,8 @@ impl StatCache {
         // An artifact that we have just written is the user's from now on: an edit within the tick
         // of our writing would not show, so it is hashed once more at its next use.
         let is_kept = |(path, record): &(&PathBuf, &Record)| {
-            (!record.is_open || record.stamp.is_settled(now)) && fs::symlink_metadata(path).is_ok()
+            (!record.is_open || record.stamp.is_settled(now))
+                && (record.is_news || fs::symlink_metadata(path).is_ok())
         };
         let mut records: Vec<(&PathBuf, &Record)> = self.records.iter().filter(is_kept).collect();
         records.sort_by_key(|(path, _)| *path);
@@ -137,7 +140,7 @@ impl StatCache {
     pub fn record(&mut self, path: &Path, digest: Digest, before: i128) {
         let Ok(stamp) = Stamp::of(path) else { return };
         if stamp.is_settled(before) {
-            self.insert(path, Record { stamp, digest, is_open: true });
+            self.insert(path, Record { stamp, digest, is_open: true, is_news: true });
         }
     }
 
@@ -145,18 +148,19 @@ impl StatCache {
     /// else writes to it, so its age does not matter.
     pub fn record_own(&mut self, path: &Path, digest: Digest) {
         let Ok(stamp) = Stamp::of(path) else { return };
-        self.insert(path, Record { stamp, digest, is_open: false });
+        self.insert(path, Record { stamp, digest, is_open: false, is_news: true });
     }
 
     /// Records the digest of an artifact that we have just written aside and renamed into place:
     /// nobody else had it open until then.
     pub fn record_placed(&mut self, path: &Path, digest: Digest) {
         let Ok(stamp) = Stamp::of(path) else { return };
-        self.insert(path, Record { stamp, digest, is_open: true });
+        self.insert(path, Record { stamp, digest, is_open: true, is_news: true });
     }
 
     fn insert(&mut self, path: &Path, record: Record) {
-        self.changed |= self.records.insert(path.to_owned(), record) != Some(record);
+        let before = self.records.insert(path.to_owned(), record);
+        self.changed |= before.map(|before| Record { is_news: true, ..before }) != Some(record);
     }
 }
 
@@ -179,7 +183,8 @@ fn unpack(bytes: &[u8]) -> Option<HashMap<PathBuf, Record>> {
     while !unpacker.is_empty() {
         let path = unpacker.path()?;
         let (stamp, digest) = (unpacker.stamp()?, unpacker.digest()?);
-        records.insert(path, Record { stamp, digest, is_open: unpacker.number()? != 0 });
+        let is_open = unpacker.number()? != 0;
+        records.insert(path, Record { stamp, digest, is_open, is_news: false });
     }
     Some(records)
 }
