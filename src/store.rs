@@ -31,7 +31,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -84,8 +83,8 @@ pub struct Store {
     version: u32,
     /// The boot of the machine; empty where that is not known.
     boot: String,
-    /// Whether something was written since the last sync.
-    unsynced: AtomicBool,
+    /// What was written since the last sync.
+    unsynced: durability::Unsynced,
 }
 
 /// The record "this fingerprint gave these outputs".
@@ -159,7 +158,7 @@ impl Store {
             past: Mutex::default(),
             version,
             boot,
-            unsynced: AtomicBool::new(false),
+            unsynced: durability::Unsynced::default(),
         })
     }
 
@@ -344,11 +343,6 @@ impl Store {
     fn own_past(&self) -> MutexGuard<'_, BTreeMap<String, (u64, roots::Roots)>> {
         // A panic under this lock leaves roots too many at worst.
         self.past.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Remembers that there is something to sync.
-    fn wrote(&self) {
-        self.unsynced.store(true, Ordering::Release);
     }
 
     /// Gives the folder of files that are being written: one, so that a sweep costs nothing.

@@ -9,18 +9,33 @@
 //! lost; in any other, the copy does, and all that is newer is hashed at its first use.
 //!
 //! A sync costs more than most stages, so it is made for many at once: after a stage that took long
-//! and at a run's end, and never where nothing was written.
+//! and at a run's end, and never where nothing was written. What has gathered in a long run begins to
+//! be written down meanwhile, so that little is left to wait for.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 
 use super::stat_cache::StatCache;
 use super::{Store, StoreError, files, lock};
+
+/// Files after which the system is asked to write down what has gathered.
+const GATHERED: usize = 500;
+
+/// What was written since the last sync.
+#[derive(Debug, Default)]
+pub(super) struct Unsynced {
+    is_any: AtomicBool,
+    /// Files that were written in all.
+    files: AtomicUsize,
+    /// Whether a thread has the system write down what has gathered.
+    is_under_way: Arc<AtomicBool>,
+}
 
 /// How far syncing has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,29 +80,45 @@ impl Store {
     ///
     /// [`StoreError::Io`] where the system cannot sync; then the mark stays where it is.
     pub fn sync(&self) -> Result<(), StoreError> {
-        if !self.unsynced.load(Ordering::Acquire) {
+        if !self.unsynced.is_any.load(Ordering::Acquire) {
             return Ok(());
         }
         let _lock = lock::exclusive(&self.path("locks/sync"))?;
         // Whoever held the lock may have synced what we wrote, too.
-        if !self.unsynced.swap(false, Ordering::AcqRel) {
+        if !self.unsynced.is_any.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
         let synced = self.sync_now();
         if synced.is_err() {
-            self.unsynced.store(true, Ordering::Release);
+            self.unsynced.is_any.store(true, Ordering::Release);
         }
         synced
     }
 
-    /// Has the system begin to write down what is in the store, while the caller goes on to write
-    /// what little is left: [`Store::sync`] has less to wait for then.
+    /// Takes note of a file that was written and is to be synced.
+    pub(super) fn wrote(&self) {
+        self.unsynced.is_any.store(true, Ordering::Release);
+        if self.unsynced.files.fetch_add(1, Ordering::Relaxed) % GATHERED == GATHERED - 1 {
+            self.begin_sync();
+        }
+    }
+
+    /// Has the system begin to write down what is in the store, while the caller goes on:
+    /// [`Store::sync`] has less to wait for then.
     pub fn begin_sync(&self) {
-        if self.unsynced.load(Ordering::Acquire) {
-            let folder = self.folder.clone();
-            let work = move || sync_file_system(&folder);
+        let is_any = self.unsynced.is_any.load(Ordering::Acquire);
+        if !is_any || self.unsynced.is_under_way.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (folder, is_under_way) = (self.folder.clone(), Arc::clone(&self.unsynced.is_under_way));
+        let work = move || {
             // What comes of it is seen when all is synced.
-            let _ = std::thread::Builder::new().name("sync".to_owned()).spawn(work);
+            let _ = sync_file_system(&folder);
+            is_under_way.store(false, Ordering::Release);
+        };
+        let spawned = std::thread::Builder::new().name("sync".to_owned()).spawn(work);
+        if spawned.is_err() {
+            self.unsynced.is_under_way.store(false, Ordering::Release);
         }
     }
 
