@@ -145,23 +145,33 @@ pub fn run(
     store.create()?;
     let _lease = store.lease();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome = runtime.block_on(async {
+    let (outcome, history) = runtime.block_on(async {
         let mut run = Run::new(plan, root, options, Arc::clone(&store), emit);
         run.vault = vault;
-        run.execute(plan).await
+        let outcome = run.execute(plan).await;
+        run.history.close();
+        (outcome, run.history)
     });
     // After a second Ctrl-C workers may still be at it; nobody waits for them.
     runtime.shutdown_background();
-    store.leave_work();
-    // Whoever interrupts a run does not want to wait.
-    let synced = match outcome {
-        Ok(RunOutcome::Done | RunOutcome::Failed) => store.sync(),
-        _ => Ok(()),
-    };
+    let synced = std::thread::scope(|scope| {
+        // To remove folders takes long while the disk is written to.
+        let leave = || store.leave_work();
+        if std::thread::Builder::new().spawn_scoped(scope, leave).is_err() {
+            leave();
+        }
+        match outcome {
+            Ok(RunOutcome::Done | RunOutcome::Failed) => store.sync(),
+            // Whoever interrupts a run does not want to wait.
+            _ => Ok(()),
+        }
+    });
     if let Err(error) = synced.and_then(|()| store.save_stats()) {
         // Neither loses a result: the next run hashes more, and that is all.
         tracing::warn!("{error}");
     }
+    // Its last rows were written meanwhile.
+    drop(history);
     outcome
 }
 

@@ -43,7 +43,8 @@ pub struct History {
     pipeline: String,
     /// Opened at the first look.
     reader: RefCell<Option<Connection>>,
-    writer: Option<(mpsc::Sender<Write>, JoinHandle<()>)>,
+    /// The thread that writes, and the way to it until the history is closed.
+    writer: Option<(Option<mpsc::Sender<Write>>, JoinHandle<()>)>,
     /// What the writer has to say of the file.
     trouble: Option<mpsc::Receiver<Option<String>>>,
 }
@@ -74,7 +75,7 @@ impl History {
             tracing::warn!("cannot start the thread that writes the history: {error}");
         }
         let mut history = History::look(path);
-        history.writer = thread.ok().map(|thread| (sender, thread));
+        history.writer = thread.ok().map(|thread| (Some(sender), thread));
         history.trouble = Some(trouble);
         history
     }
@@ -223,20 +224,28 @@ impl History {
     }
 
     fn write(&self, write: Write) {
-        if let Some((sender, _)) = &self.writer {
+        if let Some((Some(sender), _)) = &self.writer {
             // The writer goes on until nobody can send; one that panicked has said so.
             let _ = sender.send(write);
+        }
+    }
+
+    /// Has the writer write what it was told and close the file, while the caller goes on; what is
+    /// recorded from now on is not written. Dropping it waits for that.
+    pub fn close(&mut self) {
+        // The last to close tidies the write-ahead log away, which a reader may not.
+        self.reader.take();
+        if let Some((sender, thread)) = &mut self.writer {
+            sender.take();
+            thread.thread().unpark();
         }
     }
 }
 
 impl Drop for History {
     fn drop(&mut self) {
-        // The last to close tidies the write-ahead log away, which a reader may not.
-        self.reader.take();
-        if let Some((sender, thread)) = self.writer.take() {
-            drop(sender);
-            thread.thread().unpark();
+        self.close();
+        if let Some((_, thread)) = self.writer.take() {
             let _ = thread.join();
         }
     }
