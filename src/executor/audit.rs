@@ -9,11 +9,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use super::process::program;
 use super::worker::{Job, Message, attempt_folder};
 use super::{Run, Task};
 use crate::event::{Event, Outcome};
@@ -111,16 +111,10 @@ pub(super) fn wrap(job: &Job, launch: &mut Launch) {
 
 /// Finds the file of a program as the system will.
 fn program_file(launch: &Launch) -> Option<PathBuf> {
-    let is_program = |path: &PathBuf| {
-        fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 > 0)
-    };
-    let name = Path::new(&launch.program);
-    if name.components().count() > 1 || name.has_root() {
-        return Some(launch.dir.join(name)).filter(is_program);
-    }
     let path = launch.env.get("PATH").cloned().or_else(|| std::env::var_os("PATH"));
-    let folders: Vec<PathBuf> = std::env::split_paths(&path?).collect();
-    folders.iter().map(|folder| launch.dir.join(folder).join(name)).find(is_program)
+    let candidates = program::candidates(&launch.program, path.as_deref());
+    let mut files = candidates.iter().map(|file| launch.dir.join(file));
+    files.find(|file| program::is_program(file))
 }
 
 /// Says whether a file is a script without its first line, which the system does not start by itself.

@@ -12,14 +12,14 @@ use super::listener::Listener;
 use super::place;
 use super::process;
 use super::worker::{
-    End, InputFile, Job, Message, Placing, attempt_folder, begin, finish, outputs_folder,
+    End, Given, InputFile, Job, Message, Placing, attempt_folder, begin, finish, outputs_folder,
     panicked_text, store_failure,
 };
 use super::{audit, verify};
 use crate::event::Outcome;
 use crate::pipeline::Source;
 use crate::stage::command::{Launch, Paths};
-use crate::stage::{Failure, Finished, Params, Stop};
+use crate::stage::{Failure, Params, Stop};
 use crate::store::{StoreError, work};
 use crate::study::Curve;
 
@@ -151,15 +151,17 @@ fn told(job: &Job, end: End) -> End {
     End::Stopped(Stop::Failed(failure), curve)
 }
 
-fn command_result(job: &Job) -> Result<Finished, Stop> {
+fn command_result(job: &Job) -> Result<Given, Stop> {
     let Params::Command(params) = &job.params else { unreachable!("only a command ends as one") };
     // What the program said may tell why an output is missing.
     let with_log = |failure: Failure| process::with_log(failure, &verify::log_path(job));
     let files = process::collect(&outputs_folder(job), &job.outputs).map_err(with_log)?;
     refuse_secrets(job, &files)?;
-    let Some(output) = &params.metrics else { return Ok(Finished::default()) };
-    let metrics = process::read_metrics(&files[output]).map_err(with_log)?;
-    Ok(Finished { metrics })
+    let metrics = match &params.metrics {
+        Some(output) => process::read_metrics(&files[output]).map_err(with_log)?,
+        None => BTreeMap::new(),
+    };
+    Ok(Given { metrics, files })
 }
 
 /// Refuses outputs that hold a value which nobody may see: the store would keep it, and `artifacts/`

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::sync::watch;
-use tokio::time::{self, MissedTickBehavior};
+use tokio::time::{self, Instant, MissedTickBehavior};
 
 use super::limits::Clock;
 use super::secrets::Secrets;
@@ -30,6 +30,7 @@ mod child;
 mod log;
 mod logging;
 mod metrics;
+pub mod program;
 
 use child::Child;
 use logging::Logging;
@@ -86,10 +87,7 @@ pub async fn run(
     mut cancel: watch::Receiver<Cancel>,
 ) -> Result<(), Stop> {
     let log = terms.log;
-    let mut tail = metrics::Tail::create(&launch.metrics, terms.secrets).map_err(|error| {
-        let path = launch.metrics.display();
-        Failure::new(format!("cannot create the metrics file `{path}`: {error}"))
-    })?;
+    let mut tail = metrics::Tail::new(&launch.metrics, terms.secrets);
     let (mut child, logging) = spawn(launch, terms)?;
     let group = Group::of(&child);
     let attended = tokio::select! {
@@ -157,7 +155,7 @@ async fn attend(
     progress: &dyn Progress,
     cancel: &mut watch::Receiver<Cancel>,
 ) -> Result<io::Result<ExitStatus>, Stop> {
-    let mut ticks = time::interval(POLL);
+    let mut ticks = time::interval_at(Instant::now() + POLL, POLL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {

@@ -8,12 +8,12 @@ use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 
-use super::worker::{End, Job, attempt_folder, outputs_folder, store_failure};
-use super::{Run, process};
+use super::Run;
+use super::worker::{End, Given, Job, attempt_folder, store_failure};
 use crate::event::{Event, Outcome};
 use crate::fingerprint::Fingerprint;
 use crate::schedule::TaskId;
-use crate::stage::{Failure, Finished, StageKind, Stop};
+use crate::stage::{Failure, StageKind, Stop};
 use crate::store::{Entry, StoreError, files};
 
 /// What an action gave otherwise than its entry says.
@@ -81,12 +81,8 @@ pub(super) fn log_path(job: &Job) -> PathBuf {
 }
 
 /// Compares what a job gave with the entry.
-pub(super) fn compare(
-    job: &Job,
-    entry: &Entry,
-    result: Result<Finished, Stop>,
-) -> Result<End, Stop> {
-    let difference = match result.and_then(|finished| differences(job, entry, &finished)) {
+pub(super) fn compare(job: &Job, entry: &Entry, given: Result<Given, Stop>) -> Result<End, Stop> {
+    let difference = match given.and_then(|given| differences(entry, given)) {
         Ok(difference) => difference,
         Err(Stop::Failed(failure)) if job.terms.has_more && !failure.deterministic => {
             return Err(failure.into());
@@ -102,16 +98,16 @@ pub(super) fn compare(
     Ok(End::Verified(Box::new(entry.clone()), Box::new(difference)))
 }
 
-fn differences(job: &Job, entry: &Entry, finished: &Finished) -> Result<Difference, Stop> {
+fn differences(entry: &Entry, given: Given) -> Result<Difference, Stop> {
     let mut difference = Difference::default();
-    for (output, file) in process::collect(&outputs_folder(job), &job.outputs)? {
+    for (output, file) in given.files {
         let digest = files::digest(&file).map_err(StoreError::io("read", &file));
         let (digest, _) = digest.map_err(|error| store_failure(&error))?;
         if entry.outputs.get(&output).is_none_or(|blob| blob.digest != digest) {
             difference.outputs.push(output);
         }
     }
-    let (old, new) = (&entry.metrics, &finished.metrics);
+    let (old, new) = (&entry.metrics, &given.metrics);
     let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
     names.sort();
     names.dedup();

@@ -207,7 +207,11 @@ pub fn run(job: &Job) -> End {
         Stop::Cancelled => listener.stop().unwrap_or(Stop::Cancelled),
         other => other,
     });
-    finish(job, result, listener.into_curve())
+    let given = result.and_then(|Finished { metrics }| {
+        let files = process::collect(&outputs_folder(job), &job.outputs)?;
+        Ok(Given { metrics, files })
+    });
+    finish(job, given, listener.into_curve())
 }
 
 /// Takes the action's lock and makes its working folder, or says why there is nothing to run.
@@ -269,18 +273,26 @@ pub(super) fn blob_of(job: &Job, input: &InputFile) -> Result<Option<Digest>, St
     digest.map(Some).map_err(|error| store_failure(&error))
 }
 
+/// What an action gave that ran to its end.
+pub(super) struct Given {
+    /// Scalar results by name.
+    pub(super) metrics: BTreeMap<String, f64>,
+    /// The file of each output.
+    pub(super) files: BTreeMap<String, PathBuf>,
+}
+
 /// Stores what an action gave, and says how it ended.
-pub(super) fn finish(job: &Job, result: Result<Finished, Stop>, curve: Curve) -> End {
-    let result = match &job.verify {
+pub(super) fn finish(job: &Job, given: Result<Given, Stop>, curve: Curve) -> End {
+    let given = match &job.verify {
         Some(entry) => {
-            let compared = verify::compare(job, entry, result);
+            let compared = verify::compare(job, entry, given);
             job.store.end_work(&job.attempt);
             return compared.unwrap_or_else(|stop| End::Stopped(stop, curve));
         }
-        None => result,
+        None => given,
     };
-    let end = match result {
-        Ok(finished) => match publish(job, finished, &curve) {
+    let end = match given {
+        Ok(given) => match publish(job, given, &curve) {
             Ok(entry) => End::Ran(Box::new(entry)),
             Err(stop) => End::Stopped(stop, curve),
         },
@@ -301,10 +313,10 @@ pub(super) fn finish(job: &Job, result: Result<Finished, Stop>, curve: Curve) ->
 }
 
 /// Moves the outputs into the store and writes the entry: blobs first.
-fn publish(job: &Job, finished: Finished, curve: &Curve) -> Result<Entry, Stop> {
+fn publish(job: &Job, given: Given, curve: &Curve) -> Result<Entry, Stop> {
     check_inputs(job)?;
-    let files = process::collect(&outputs_folder(job), &job.outputs)?;
-    let keep = job.keep.as_ref().is_none_or(|keep| keep(&finished.metrics));
+    let Given { metrics, files } = given;
+    let keep = job.keep.as_ref().is_none_or(|keep| keep(&metrics));
     let store = |error: StoreError| store_failure(&error);
     // No outputs may be dropped between a blob's coming and its entry's.
     let _lock = lock::shared(&job.store.path("locks/publish")).map_err(store)?;
@@ -316,7 +328,7 @@ fn publish(job: &Job, finished: Finished, curve: &Curve) -> Result<Entry, Stop> 
     let entry = Entry {
         manifest: job.manifest.clone(),
         outputs,
-        metrics: finished.metrics,
+        metrics,
         curve: curve.clone(),
         failure: None,
         accidents: 0,

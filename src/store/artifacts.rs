@@ -74,12 +74,16 @@ impl Store {
         let mut placed = Vec::new();
         for artifact in artifacts {
             let path = folder.join(&artifact.path);
-            if !is_placed(artifact) {
+            let mut set_aside = None;
+            if fs::symlink_metadata(&path).is_ok() {
+                if is_placed(artifact) {
+                    continue;
+                }
                 let last = self.last_placed(pipeline, artifact);
-                let set_aside = self.set_edited_aside(&path, last.as_ref())?;
-                self.write_artifact(&path, artifact.digest)?;
-                placed.push(Placed { stage: artifact.stage.clone(), path, set_aside });
+                set_aside = self.set_edited_aside(&path, last.as_ref())?;
             }
+            self.write_artifact(&path, artifact.digest)?;
+            placed.push(Placed { stage: artifact.stage.clone(), path, set_aside });
         }
         self.with_places(pipeline, |places| {
             for artifact in artifacts {
@@ -153,7 +157,7 @@ impl Store {
         self.path("placed").join(pipeline)
     }
 
-    /// Renames a file that is neither what was last placed at its path nor in the store.
+    /// Renames what is there, if it is neither what was last placed at its path nor in the store.
     ///
     /// Bytes that the store has are its own: a run that was killed may have placed them without a
     /// record, and nobody loses them.
@@ -162,9 +166,6 @@ impl Store {
         path: &Path,
         last: Option<&Digest>,
     ) -> Result<Option<PathBuf>, StoreError> {
-        if fs::symlink_metadata(path).is_err() {
-            return Ok(None);
-        }
         let is_ours = |found: &Digest| Some(found) == last || self.has_blob(*found);
         if self.digest(path).is_ok_and(|found| is_ours(&found)) {
             return Ok(None);
@@ -234,7 +235,7 @@ fn copy(blob: &Path, to: &Path) -> io::Result<()> {
         return io::copy(&mut from, &mut to).map(|_| ());
     }
     // Takes half as long as to ask the kernel for it.
-    let mut bytes = Vec::new();
-    from.read_to_end(&mut bytes)?;
+    let mut bytes = vec![0; length as usize];
+    from.read_exact(&mut bytes)?;
     to.write_all(&bytes)
 }

@@ -126,7 +126,7 @@ impl Store {
     }
 }
 
-/// Empties the folder of an attempt, but for its own folder and an empty file of metrics.
+/// Empties the folder of an attempt, but for the folder of its outputs.
 fn empty(attempt: &Path) -> io::Result<()> {
     let mode = |path: &Path| fs::symlink_metadata(path).map(|one| one.permissions().mode());
     let outputs = attempt.join(OUTPUTS);
@@ -139,9 +139,7 @@ fn empty(attempt: &Path) -> io::Result<()> {
     }
     for entry in fs::read_dir(attempt)? {
         let entry = entry?;
-        let name = entry.file_name();
-        let is_unused = || name == METRICS && entry.metadata().is_ok_and(|one| one.len() == 0);
-        if name != OUTPUTS && !is_unused() {
+        if entry.file_name() != OUTPUTS {
             remove(&entry)?;
         }
     }

@@ -11,20 +11,19 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
 use std::{iter, ptr};
 
 use rustix::process::{Pid, PidfdFlags, WaitOptions, getpid, pidfd_open, waitpid};
 use tokio::io::unix::AsyncFd;
 
+use super::program;
+
 /// Bytes of the child's stack until its exec; it calls the system and nothing else.
 const STACK: usize = 32 * 1024;
-
-/// Where programs are looked for where `PATH` is not set, as `execvp` has it.
-const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 /// A program that was started.
 #[derive(Debug)]
@@ -47,26 +46,31 @@ impl Child {
     /// The operating system's.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         loop {
-            if let Some(status) = self.look()? {
+            if let Some(status) = self.status {
                 return Ok(status);
             }
-            self.handle.readable().await?.clear_ready();
+            // It is readable from the program's end on, however early that came.
+            let mut ended = self.handle.readable().await?;
+            self.status = look(self.id)?;
+            if self.status.is_none() {
+                ended.clear_ready();
+            }
         }
     }
+}
 
-    fn look(&mut self) -> io::Result<Option<ExitStatus>> {
-        if self.status.is_none() {
-            let ended = waitpid(Some(self.id), WaitOptions::NOHANG)?;
-            self.status = ended.map(|(_, status)| ExitStatus::from_raw(status.as_raw()));
-        }
-        Ok(self.status)
-    }
+/// Gives the status of a child that has ended and was not waited for.
+fn look(id: Pid) -> io::Result<Option<ExitStatus>> {
+    let ended = waitpid(Some(id), WaitOptions::NOHANG)?;
+    Ok(ended.map(|(_, status)| ExitStatus::from_raw(status.as_raw())))
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
         // One that was killed but not waited for would stay in the system's table.
-        let _ = self.look();
+        if self.status.is_none() {
+            let _ = look(self.id);
+        }
     }
 }
 
@@ -79,7 +83,7 @@ impl Drop for Child {
 /// Why it cannot be started.
 #[expect(clippy::needless_pass_by_value, reason = "as the portable way has it")]
 pub fn spawn(command: Command, output: File, errors: File) -> io::Result<Child> {
-    let input = File::open("/dev/null")?;
+    let input = nothing()?;
     let texts = Texts::of(&command)?;
     let arguments = pointers(&texts.arguments);
     let mut image = Image {
@@ -114,6 +118,16 @@ pub fn spawn(command: Command, output: File, errors: File) -> io::Result<Child> 
     }
 }
 
+/// Gives what a program without input reads; opened once, since each that starts gets a copy.
+fn nothing() -> io::Result<&'static File> {
+    static NOTHING: OnceLock<File> = OnceLock::new();
+
+    match NOTHING.get() {
+        Some(file) => Ok(file),
+        None => File::open("/dev/null").map(|file| NOTHING.get_or_init(|| file)),
+    }
+}
+
 fn register(handle: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an owned descriptor stays open and the same as long as it is owned, and it goes with
     // what owns it.
@@ -139,13 +153,13 @@ impl Texts {
             None => std::env::var_os("PATH"),
         };
         let program = command.get_program();
-        let candidates = candidates(program, &path.unwrap_or_else(|| DEFAULT_PATH.into()));
+        let candidates = candidates(program, path.as_deref());
         let inherited = OURS.iter().filter(|(name, _)| !changes.contains_key(name.as_os_str()));
         let set = changes.iter().filter_map(|(name, value)| Some((name, (*value)?)));
         Ok(Texts {
             candidates: candidates
                 .iter()
-                .map(|one| text(one.as_bytes()))
+                .map(|one| text(one.as_os_str().as_bytes()))
                 .collect::<Result<_, _>>()?,
             arguments: iter::once(program)
                 .chain(command.get_args())
@@ -164,27 +178,22 @@ impl Texts {
 }
 
 /// Gives the files that a program may be, in the order in which they are tried.
-fn candidates(program: &OsStr, path: &OsStr) -> Vec<OsString> {
+fn candidates(program: &OsStr, path: Option<&OsStr>) -> Vec<PathBuf> {
     /// Where the shell was found, and by which `PATH`.
-    static SHELL: Mutex<Option<(OsString, OsString)>> = Mutex::new(None);
+    static SHELL: Mutex<Option<(Option<OsString>, PathBuf)>> = Mutex::new(None);
 
-    if program.as_bytes().contains(&b'/') {
-        return vec![program.to_owned()];
-    }
-    let all = || std::env::split_paths(path).map(|folder| folder.join(program).into_os_string());
+    let mut all = program::candidates(program, path);
     if program != "sh" {
-        return all().collect();
+        return all;
     }
     // Each line of a pipeline is run by it: it is looked for once.
     let mut shell = SHELL.lock().unwrap_or_else(PoisonError::into_inner);
-    if shell.as_ref().is_none_or(|(by, _)| by != path) {
-        let is_program = |file: &OsString| {
-            let metadata = std::fs::metadata(file);
-            metadata.is_ok_and(|one| one.is_file() && one.permissions().mode() & 0o111 != 0)
-        };
-        *shell = all().find(is_program).map(|found| (path.to_owned(), found));
+    if shell.as_ref().is_none_or(|(by, _)| by.as_deref() != path) {
+        let found = all.iter().find(|file| program::is_program(file));
+        *shell = found.map(|found| (path.map(OsStr::to_owned), found.clone()));
     }
-    shell.iter().map(|(_, found)| found.clone()).chain(all()).collect()
+    all.splice(..0, shell.iter().map(|(_, found)| found.clone()));
+    all
 }
 
 /// Our environment as the system wants it, by name: nothing in this program changes it.

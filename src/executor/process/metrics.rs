@@ -51,14 +51,9 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Makes the empty file to follow.
-    ///
-    /// # Errors
-    ///
-    /// Those of creating it.
-    pub fn create(path: &Path, secrets: &Secrets) -> io::Result<Tail> {
-        File::create(path)?;
-        Ok(Tail {
+    /// Follows a file that the program may make.
+    pub fn new(path: &Path, secrets: &Secrets) -> Tail {
+        Tail {
             path: path.to_owned(),
             offset: 0,
             pending: Vec::new(),
@@ -66,7 +61,7 @@ impl Tail {
             step: 0,
             warnings: 0,
             secrets: secrets.clone(),
-        })
+        }
     }
 
     /// Reports the lines that were finished since the last look, at most about a mebibyte of them.
@@ -101,7 +96,7 @@ impl Tail {
     fn read(&mut self) -> io::Result<()> {
         let length = match fs::metadata(&self.path) {
             Ok(metadata) => metadata.len(),
-            // The program may replace the file.
+            // The program may never make it, or replace it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
@@ -261,10 +256,10 @@ mod tests {
     fn lines_are_reported_once_whole_and_odd_ones_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("steps");
-        let mut tail = Tail::create(&path, &Secrets::default()).unwrap();
+        let mut tail = Tail::new(&path, &Secrets::default());
         let ear = Ear::new(0);
         let write = |text: &str| {
-            let mut file = File::options().append(true).open(&path).unwrap();
+            let mut file = File::options().append(true).create(true).open(&path).unwrap();
             file.write_all(text.as_bytes()).unwrap();
         };
         write("{\"loss\": 0.5}\n\n{\"step\": 3, \"loss\": 0.25, \"split\": {\"a\": 1}}\n{\"lo");
@@ -294,7 +289,7 @@ mod tests {
     fn nothing_is_reported_after_a_stop() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("steps");
-        let mut tail = Tail::create(&path, &Secrets::default()).unwrap();
+        let mut tail = Tail::new(&path, &Secrets::default());
         fs::write(&path, "{\"loss\": 3}\n{\"loss\": 2}\n{\"loss\": 1}\n").unwrap();
         let ear = Ear::new(2);
         assert_eq!(tail.finish(&ear), ControlFlow::Break(Stop::Pruned));
