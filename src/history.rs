@@ -32,6 +32,10 @@ use writer::Write;
 /// How long a look waits for whoever keeps all others out: the loop of a run waits with it.
 const PATIENCE: Duration = Duration::from_millis(200);
 
+/// The size of SQLite's cache; below 0 it is in KiB. Its own 2 MiB would fill as the history grows, of
+/// which hardly any is read again.
+const CACHE: i64 = -256;
+
 /// The latest rows of a stage that are looked at for its fingerprints, so that a long history costs
 /// a run no more than a short one.
 const LOOKED_AT: u32 = 500;
@@ -288,6 +292,7 @@ fn connect(path: &Path, is_look: bool) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(format!("file:{}{mode}", escaped(path)), flags)?;
     connection.busy_timeout(PATIENCE)?;
+    connection.pragma_update(None, "cache_size", CACHE)?;
     Ok(connection)
 }
 

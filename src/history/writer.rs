@@ -10,8 +10,8 @@ use std::time::Duration;
 use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params_from_iter};
 
-use super::rebuild;
 use super::schema::{self, SchemaError};
+use super::{CACHE, rebuild};
 
 /// How long a write waits for another process to end its own.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -21,10 +21,6 @@ const GATHER: Duration = Duration::from_millis(50);
 
 /// Writes of one transaction at most, so that others get their turn.
 const BATCH: usize = 10_000;
-
-/// The size of SQLite's cache; below 0 it is in KiB. Its own 2 MiB would fill as rows are added, of
-/// which hardly any is read again.
-const CACHE: i64 = -256;
 
 /// Writes that are kept at most for another try.
 const KEPT: usize = 100_000;
