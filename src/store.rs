@@ -129,7 +129,7 @@ pub struct Blob {
 
 impl Entry {
     /// Says whether any of its outputs still has bytes to give up.
-    fn has_bytes(&self) -> bool {
+    pub fn has_bytes(&self) -> bool {
         self.outputs.values().any(|blob| !blob.dropped)
     }
 }
@@ -228,6 +228,12 @@ impl Store {
         Some(entry)
     }
 
+    /// Reads the entry of a trial: its stamp is not kept, since there are thousands of trials, and what
+    /// is remembered of entries is for the stages.
+    pub fn trial_entry(&self, fingerprint: Fingerprint) -> Option<Entry> {
+        files::read_sealed(&self.sharded("entries", fingerprint.0))
+    }
+
     /// Says whether there is a file of the entry of `fingerprint`, be it whole or not.
     pub fn has_entry(&self, fingerprint: Fingerprint) -> bool {
         self.sharded("entries", fingerprint.0).exists()
@@ -262,7 +268,7 @@ impl Store {
         if !self.has_blob(digest) {
             files::make_read_only(file)?;
             files::rename_in(file, &path).map_err(StoreError::io("move into the store", file))?;
-            self.stats().record_own(&path, digest);
+            self.stats().record_placed(&path, digest);
             self.wrote();
         }
         Ok(Blob { digest, size, dropped: false })
@@ -357,14 +363,14 @@ impl Store {
     }
 
     fn sharded(&self, kind: &str, digest: Digest) -> PathBuf {
-        self.folder.join(shard(kind, digest))
+        sharded(&self.folder.join(kind), digest)
     }
 }
 
-/// Gives a path in the store, in a folder by the first letters of the digest.
-fn shard(kind: &str, digest: Digest) -> PathBuf {
+/// Gives the path of what a digest names, in a folder by its first letters.
+fn sharded(folder: &Path, digest: Digest) -> PathBuf {
     let name = digest.to_string();
-    [kind, &name[..2], &name[2..]].iter().collect()
+    folder.join(&name[..2]).join(&name[2..])
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::{Entry, Store, StoreError, files, lock};
 use crate::fingerprint::{Digest, Fingerprint};
 
 impl Store {
-    /// Gives up the outputs of these actions: their entries stay, with digests. Bytes that another
+    /// Gives up the outputs of these trials' actions: their entries stay, with digests. Bytes that another
     /// entry has, or that a pipeline's stages have as they were last, are kept.
     ///
     /// # Errors
@@ -14,7 +14,8 @@ impl Store {
     /// [`StoreError::Io`] where the store cannot be written.
     pub fn drop_outputs(&self, fingerprints: &[Fingerprint]) -> Result<(), StoreError> {
         // Looked for outside the lock: mostly there is nothing to drop, and entries are many.
-        let has_bytes = |one: &&Fingerprint| self.entry(**one).is_some_and(|one| one.has_bytes());
+        let has_bytes =
+            |one: &&Fingerprint| self.trial_entry(**one).is_some_and(|one| one.has_bytes());
         let fingerprints: Vec<&Fingerprint> = fingerprints.iter().filter(has_bytes).collect();
         if fingerprints.is_empty() {
             return Ok(());
@@ -24,7 +25,7 @@ impl Store {
         let roots: HashSet<Fingerprint> = self.roots().collect();
         let mut candidates = Vec::new();
         for fingerprint in fingerprints.into_iter().filter(|one| !roots.contains(one)) {
-            let Some(mut entry) = self.entry(*fingerprint).filter(Entry::has_bytes) else {
+            let Some(mut entry) = self.trial_entry(*fingerprint).filter(Entry::has_bytes) else {
                 continue;
             };
             candidates

@@ -62,9 +62,9 @@ pub(super) fn boot_id() -> String {
 /// Reads the stat cache as far as it is believed in `boot`.
 pub(super) fn load_stats(folder: &Path, boot: &str) -> StatCache {
     if !boot.is_empty() && Mark::read(folder).boot == boot {
-        return StatCache::load(&folder.join("stat-cache"));
+        return StatCache::load(&folder.join("stat-cache"), folder);
     }
-    let mut stats = StatCache::load(&folder.join("durable/stat-cache"));
+    let mut stats = StatCache::load(&folder.join("durable/stat-cache"), folder);
     // What lies on another file system was not synced with the store.
     let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
     let own = device(folder);

@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::{Store, StoreError, files, shard};
+use super::{Store, StoreError, files, sharded};
 use crate::fingerprint::Digest;
 
 /// The folder of the links.
@@ -23,7 +23,7 @@ impl Store {
     pub fn link(&self, digest: Digest, extension: &str) -> Result<PathBuf, StoreError> {
         let link = self.path(FOLDER).join(format!("{digest}.{extension}"));
         // Relative, so that it holds where the project is moved.
-        let target = Path::new("..").join(shard("blobs", digest));
+        let target = sharded(Path::new("../blobs"), digest);
         if fs::read_link(&link).is_ok_and(|found| found == target) {
             return Ok(link);
         }

@@ -19,7 +19,10 @@ pub fn read(path: &Path, title: &str) -> Option<Vec<u8>> {
     let mut bytes = fs::read(path).ok()?;
     let (seal, sealed) = bytes.split_at_checked(DIGEST)?;
     let is_whole = *seal == Digest::of(sealed).0 && sealed.starts_with(title.as_bytes());
-    is_whole.then(|| bytes.split_off(DIGEST + title.len()))
+    is_whole.then(|| {
+        bytes.drain(..DIGEST + title.len());
+        bytes
+    })
 }
 
 /// Writes bytes under their digest and a title that names what they are and in which version, aside

@@ -77,7 +77,7 @@ pub fn hard() -> Vec<(Reader, Vec<u8>)> {
         (Reader::Curve, nested.clone()),
         (Reader::Roots, nested),
         (Reader::Seen, packed("runner stages seen 1\n", &most)),
-        (Reader::StatCache, packed("runner stat cache 2\n", &most)),
+        (Reader::StatCache, packed("runner stat cache 3\n", &most)),
         (Reader::Checkpoint, most.to_vec()),
         (Reader::Checkpoint, header.clone()),
         (Reader::Model, most.to_vec()),
@@ -285,9 +285,9 @@ pub fn read(reader: Reader, folder: &Path, bytes: &[u8]) -> bool {
             !seen.is_empty()
         }
         Reader::StatCache => {
-            let cache = StatCache::load(&path);
+            let cache = StatCache::load(&path, &folder);
             let _ = Stamp::of(&path).map(|stamp| cache.lookup(&path, stamp));
-            files::digest(&path).is_ok() && format!("{cache:?}").contains("digest")
+            files::digest(&path).is_ok() && format!("{cache:?}").contains("stamp")
         }
         Reader::Checkpoint => matches!(checkpoint::load(&folder, KEY), Ok(Some(_))),
         Reader::Model => Model::load(&path).is_ok_and(|model| {

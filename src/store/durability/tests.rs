@@ -17,7 +17,7 @@ fn in_boot(folder: &tempfile::TempDir, boot: &str) -> Store {
 fn lose(store: &Store, blob: &Blob) {
     let path = store.blob_path(blob.digest);
     damage(&path, |bytes| bytes.fill(0));
-    store.stats().record_own(&path, blob.digest);
+    store.stats().record_placed(&path, blob.digest);
     store.save_stats().unwrap();
 }
 

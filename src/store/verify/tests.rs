@@ -13,7 +13,7 @@ fn what_is_damaged_is_set_aside_whatever_the_stat_cache_believes() {
     let digest = flipped.outputs["data"].digest;
     let blob = store.blob_path(digest);
     damage(&blob, |bytes| bytes[0] ^= 1);
-    store.stats().record_own(&blob, digest);
+    store.stats().record_placed(&blob, digest);
     assert!(store.has_blob(digest), "the stat cache is fooled");
     let record = store.sharded("entries", cut.manifest.fingerprint().0);
     damage(&record, |bytes| bytes.truncate(bytes.len() / 2));
