@@ -42,6 +42,7 @@ mod limits;
 mod listener;
 pub mod machine;
 mod means;
+pub mod memory;
 mod place;
 mod recall;
 pub mod process;
@@ -95,6 +96,14 @@ pub struct Options {
     pub verify: Option<f64>,
     /// What `--set` has set in the pipeline, for the history alone.
     pub sets: Vec<String>,
+}
+
+impl Options {
+    /// Says whether anything may run of which the store has the results.
+    fn may_repeat(&self, plan: &Plan<'_>) -> bool {
+        let is_declared = plan.order.iter().any(|stage| stage.options.runs_each_time);
+        is_declared || self.verify.is_some() || !self.force.is_empty()
+    }
 }
 
 /// What a run may use of the machine at once.
@@ -255,7 +264,7 @@ impl<'r> Run<'r> {
             vault: Vault::default(),
             ways: Ways::Unasked,
             done: OutputDigests::new(),
-            actions: Actions::default(),
+            actions: Actions::new(options.may_repeat(plan)),
             roots: BTreeMap::new(),
             artifacts: Vec::new(),
             seen,

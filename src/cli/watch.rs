@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::{Error, Exit, Session, run};
-use crate::executor::signals;
+use crate::executor::{memory, signals};
 use crate::pipeline::{Pipeline, Source};
 use crate::report::text;
 
@@ -84,6 +84,7 @@ pub fn run(arguments: &Watch, session: &mut Session<'_>) -> Result<Exit, Error> 
             return Ok(exit);
         }
         is_first = false;
+        memory::give_back();
         let files = text::counted(watched.count() as u64, "file");
         writeln!(session.err, "watching {files}")?;
         if !wait(&wakes, &mut folders, &watched, arguments.debounce)? {

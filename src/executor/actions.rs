@@ -17,15 +17,21 @@ use crate::store::lock;
 pub(super) const LOCK_POLL: Duration = Duration::from_millis(100);
 
 /// Who runs what in this process.
-#[derive(Default)]
 pub(super) struct Actions {
     /// What is queued or running: the task that has it, and those that wait for it.
     in_flight: HashMap<Fingerprint, (TaskId, Vec<TaskId>)>,
-    /// What ran in this run: `--force` runs none twice.
-    ran: HashSet<Fingerprint>,
+    /// What ran in this run: none is run twice that would be run whatever the store has. Nothing is
+    /// noted where nothing would, since a study has thousands of actions.
+    ran: Option<HashSet<Fingerprint>>,
 }
 
 impl Actions {
+    /// Gives the actions of a run that has not begun; `repeats` says whether it may run what the store
+    /// has.
+    pub(super) fn new(repeats: bool) -> Actions {
+        Actions { in_flight: HashMap::new(), ran: repeats.then(HashSet::new) }
+    }
+
     /// Gives an action to a task; where another has it, the task waits for it, and this is `false`.
     fn take(&mut self, task: TaskId, fingerprint: Fingerprint) -> bool {
         let (holder, waiting) =
@@ -48,12 +54,14 @@ impl Actions {
 
     /// Notes that an action ran in this run.
     pub(super) fn note_run(&mut self, fingerprint: Fingerprint) {
-        self.ran.insert(fingerprint);
+        if let Some(ran) = &mut self.ran {
+            ran.insert(fingerprint);
+        }
     }
 
-    /// Says whether an action ran in this run.
+    /// Says whether an action ran in this run, where it may run what the store has.
     pub(super) fn has_run(&self, fingerprint: Fingerprint) -> bool {
-        self.ran.contains(&fingerprint)
+        self.ran.as_ref().is_some_and(|ran| ran.contains(&fingerprint))
     }
 }
 

@@ -4,7 +4,6 @@
 //! Knows no schedule: it counts repeats and says when they are all there.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Instant;
 
 use crate::event::TrialOutcome;
@@ -141,9 +140,9 @@ fn record(
         number,
         repeat: index,
         state,
-        metrics: Arc::new(metrics),
+        metrics,
         steps: curve.and_then(|curve| curve.points.last()).map_or(0, |point| point.step),
-        fingerprint: repeat.fingerprint.to_string().into(),
+        fingerprint: repeat.fingerprint.0.0,
     }
 }
 

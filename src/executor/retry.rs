@@ -146,7 +146,7 @@ impl Run<'_> {
     }
 
     /// Makes the failure of a study whose time is over.
-    pub(super) fn study_overdue(&self, tune: TaskId, done: usize) -> Failure {
+    pub(super) fn study_overdue(&self, tune: TaskId, done: u64) -> Failure {
         let timeout = self.deadlines.get(&tune).map(|deadline| deadline.timeout);
         let timeout = duration_text(timeout.unwrap_or_default());
         Failure::new(format!("the study ran longer than its timeout of {timeout}")).help(format!(

@@ -8,7 +8,7 @@ use super::repeats::Ended;
 use super::study_outputs::Written;
 use super::tuning::StudyRun;
 use super::worker::Message;
-use super::{Run, Task};
+use super::{Run, Task, memory};
 use crate::event::{Event, Outcome};
 use crate::fingerprint::Manifest;
 use crate::schedule::TaskId;
@@ -19,7 +19,7 @@ impl Run<'_> {
     /// that they are not among the best: the disk need not hold them to the study's end.
     pub(super) fn drop_early(&mut self, tune: TaskId, number: u64) {
         let Some(run) = self.studies.get(&tune) else { return };
-        let fingerprint = run.fingerprints[&number];
+        let Some(fingerprint) = run.fingerprint(number) else { return };
         let of_stage = |task: &Task| match task {
             Task::Stage(task) => task.manifest.as_ref().map(Manifest::fingerprint),
             Task::Trial(_) => None,
@@ -54,7 +54,7 @@ impl Run<'_> {
             let Some(run) = self.studies.get(&id).filter(|_| closed || is_overdue) else {
                 continue;
             };
-            let failure = self.study_overdue(id, run.records.len());
+            let failure = self.study_overdue(id, run.told);
             self.studies.remove(&id);
             match is_overdue {
                 true => self.fail(id, failure),
@@ -67,19 +67,23 @@ impl Run<'_> {
     pub(super) fn finish_study(&mut self, id: TaskId) {
         // It goes to the thread that writes its outputs.
         let Some(mut run) = self.studies.remove(&id) else { return };
-        let of_others = self.studies.values().flat_map(|other| other.fingerprints.values());
-        run.wanted_beside = of_others.copied().collect();
+        let of_others = self.studies.values().flat_map(StudyRun::fingerprints);
+        run.wanted_beside = of_others.collect();
         if let Err(error) = self.put_roots() {
             return self.fail(id, Failure::new(error.to_string()));
         }
-        // Most are in it already; `extend` would make room for all of them once more.
-        for fingerprint in run.fingerprints.values() {
-            self.actions.note_run(*fingerprint);
+        for fingerprint in run.fingerprints() {
+            self.actions.note_run(fingerprint);
         }
         let store = Arc::clone(&self.store);
-        self.spawn(id, move || match run.write(&store) {
-            Written::Ended(end) => Message::Ended { task: id, end },
-            Written::BestLost(study) => Message::Rebuild { task: id, study },
+        self.spawn(id, move || {
+            let written = run.write(&store);
+            // The study is over, and what it took does not come again.
+            memory::give_back();
+            match written {
+                Written::Ended(end) => Message::Ended { task: id, end },
+                Written::BestLost(study) => Message::Rebuild { task: id, study },
+            }
         });
     }
 

@@ -1,14 +1,14 @@
 //! The outputs of a study: what its trials leave in the store, and the tune stage's own entry.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::actions::LOCK_POLL;
 use super::tuning::StudyRun;
 use super::worker::{End, Keep};
-use crate::fingerprint::{Fingerprint, Manifest};
+use crate::fingerprint::{Digest, Fingerprint, Manifest};
 use crate::freshness::{self, Found};
-use crate::stage::tune::{self, RepeatRecord, Results, TrialRecord};
+use crate::stage::tune::{self, RepeatRecord, Results};
 use crate::stage::{Failure, Params};
 use crate::store::{Entry, Store, StoreError, files, lock};
 use crate::study::{Best, Curve, Named, Objective};
@@ -53,32 +53,35 @@ impl StudyRun {
         let first = |one: &&RepeatRecord| one.number == number && one.repeat == 0;
         let before = match self.has_repeats() {
             true => &self.repeats.iter().find(first)?.metrics,
-            false => &self.records.iter().find(|record| record.number == number)?.metrics,
+            false => &self.records.get(number as usize)?.metrics,
         };
         let (value, before) = (self.values(metrics).0, self.value(before));
         (value != before).then_some(value)
     }
 
-    /// Takes note of a trial, with what its repeats have of it: a record for each stays to the end.
+    /// Takes note of what a trial gave that has ended.
     pub(super) fn record(&mut self, number: u64, metrics: BTreeMap<String, f64>, curve: &Curve) {
         let mut metrics = Named::from(metrics);
-        if let Some(before) = self.records.last() {
-            metrics.share_names(&before.metrics);
+        let before = self.records[..number as usize].iter().rev();
+        if let Some(before) = before.map(|one| &one.metrics).find(|one| !one.is_empty()) {
+            metrics.share_names(before);
         }
-        let of_trial = self.repeats.iter().rev().take_while(|one| one.number == number);
-        let first = of_trial.clone().find(|one| one.repeat == 0);
-        let same = of_trial.map(|one| &one.metrics).find(|other| ***other == metrics);
-        let fingerprint = || self.fingerprints.get(&number).map(Fingerprint::to_string);
-        let record = TrialRecord {
-            number,
-            metrics: same.map_or_else(|| Arc::new(metrics.clone()), Arc::clone),
-            steps: curve.points.last().map_or(0, |point| point.step),
-            fingerprint: match first {
-                Some(first) => Arc::clone(&first.fingerprint),
-                None => fingerprint().unwrap_or_default().into(),
-            },
-        };
-        self.records.push(record);
+        let record = &mut self.records[number as usize];
+        record.metrics = metrics;
+        record.steps = curve.points.last().map_or(0, |point| point.step);
+        self.told += 1;
+    }
+
+    /// Gives the fingerprint of a trial's action; of several repeats, that of the first.
+    pub(super) fn fingerprint(&self, number: u64) -> Option<Fingerprint> {
+        let record = self.records.get(number as usize)?;
+        record.fingerprint.map(|bytes| Fingerprint(Digest(bytes)))
+    }
+
+    /// Gives the fingerprints of the trials that have begun.
+    pub(super) fn fingerprints(&self) -> impl Iterator<Item = Fingerprint> {
+        let all = self.records.iter().filter_map(|record| record.fingerprint);
+        all.map(|bytes| Fingerprint(Digest(bytes)))
     }
 
     /// Writes the tune's entry: the best trial's outputs, the table of trials, the best params; and
@@ -134,7 +137,6 @@ impl StudyRun {
         let folder = store.work_path(self.manifest.fingerprint());
         files::fresh_folder(&folder).map_err(failed)?;
         let Params::Tune(params) = &self.stage.params else { unreachable!("a study is a tune's") };
-        self.records.sort_by_key(|record| record.number);
         self.repeats.sort_by_key(|one| (one.number, one.repeat));
         let results = Results {
             study: &self.study,
@@ -147,7 +149,7 @@ impl StudyRun {
         // No outputs may be dropped between the look at the best trial's and the tune's entry.
         let _lock = lock::shared(&store.path("locks/publish")).map_err(failed)?;
         let number = self.study.best().map(|best| best.number);
-        let best = number.map(|number| self.fingerprints[&number]);
+        let best = number.and_then(|number| self.fingerprint(number));
         let best = best.and_then(|fingerprint| store.entry(fingerprint));
         let Some(best) = best.filter(|entry| store.troubles(entry).is_empty()) else {
             return Ok(None);
@@ -158,7 +160,7 @@ impl StudyRun {
             outputs.insert(spec.name, blob);
         }
         outputs.values_mut().for_each(|blob| blob.dropped = false);
-        let record = self.records.iter().find(|record| Some(record.number) == number);
+        let record = number.and_then(|number| self.records.get(number as usize));
         let entry = Entry {
             manifest: self.manifest.clone(),
             outputs,
@@ -182,15 +184,18 @@ impl StudyRun {
         let Params::Tune(params) = &self.stage.params else { return Ok(()) };
         let kept = self.study.kept(usize::try_from(params.keep).unwrap_or(usize::MAX));
         let mut kept: Vec<Fingerprint> =
-            kept.iter().map(|trial| self.fingerprints[&trial.number]).collect();
+            kept.iter().filter_map(|trial| self.fingerprint(trial.number)).collect();
         kept.extend(self.manifest.base.as_ref().map(|base| base.fingerprint()));
         kept.extend(&self.wanted_beside);
-        let first = self.records.iter().map(|one| &one.fingerprint);
-        let actions = first.chain(self.repeats.iter().map(|one| &one.fingerprint));
-        let actions: BTreeSet<_> = actions.filter_map(|one| one.parse().ok()).collect();
-        let others = actions.into_iter().map(Fingerprint).filter(|one| !kept.contains(one));
-        let ran_as_trial = |one: &Fingerprint| store.entry(*one).is_some_and(|one| one.of_trial);
-        store.drop_outputs(&others.filter(ran_as_trial).collect::<Vec<_>>())
+        let of_repeats = self.repeats.iter().map(|one| Fingerprint(Digest(one.fingerprint)));
+        let mut actions: Vec<Fingerprint> = self.fingerprints().chain(of_repeats).collect();
+        actions.sort_unstable();
+        actions.dedup();
+        let others = actions.into_iter().filter(|one| !kept.contains(one));
+        let is_to_drop = |one: &Fingerprint| {
+            store.trial_entry(*one).is_some_and(|one| one.of_trial && one.has_bytes())
+        };
+        store.drop_outputs(&others.filter(is_to_drop).collect::<Vec<_>>())
     }
 }
 

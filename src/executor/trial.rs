@@ -75,7 +75,7 @@ impl Trial {
 /// Looks for a trial's result: a whole entry, or the curve of an action that was pruned.
 fn look_up_trial(manifest: &Manifest, rule: &StopRule, store: &Store) -> TrialCheck {
     let fingerprint = manifest.fingerprint();
-    if let Some(entry) = store.entry(fingerprint) {
+    if let Some(entry) = store.trial_entry(fingerprint) {
         return match pruned_part(&entry.curve, rule) {
             Some(curve) => TrialCheck::Pruned(curve),
             None => TrialCheck::Ended(Box::new(entry)),

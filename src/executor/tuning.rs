@@ -30,10 +30,12 @@ pub(super) struct StudyRun {
     pub(super) manifest: Manifest,
     digests: freshness::InputDigests,
     pub(super) study: Study,
+    /// What is known of each trial that has been asked for, by number.
     pub(super) records: Vec<TrialRecord>,
+    /// How many of them have been told.
+    pub(super) told: u64,
     /// What each repeat of each trial came to, where there are several: else its record says it.
     pub(super) repeats: Vec<RepeatRecord>,
-    pub(super) fingerprints: BTreeMap<u64, Fingerprint>,
     pub(super) keep: Keep,
     /// The trials that have been asked for and not been told, by number.
     pub(super) under_way: BTreeMap<u64, Gathering>,
@@ -56,14 +58,14 @@ impl Run<'_> {
         let study = tune::study(params, &base.params);
         let run = StudyRun {
             keep: keep_best(params),
+            records: study.room(),
             study,
             stage,
             base,
             manifest: manifest.clone(),
             digests,
-            records: Vec::new(),
+            told: 0,
             repeats: Vec::new(),
-            fingerprints: BTreeMap::new(),
             under_way: BTreeMap::new(),
             open: 0,
             last_failure: None,
@@ -86,6 +88,7 @@ impl Run<'_> {
         while !self.schedule.is_closed() && !self.is_overdue(id) {
             let Some(run) = self.studies.get_mut(&id) else { return };
             let Some((number, point)) = run.study.ask() else { break };
+            run.records.push(TrialRecord::default());
             match tune::trial_params(&run.base.params, &point) {
                 Ok(params) => self.begin_trial(id, number, point, params),
                 Err(issue) => {
@@ -148,7 +151,7 @@ impl Run<'_> {
         let manifest = freshness::action_manifest(&params, &run.base, &run.digests);
         let fingerprint = manifest.fingerprint();
         if repeat == 0 {
-            run.fingerprints.insert(number, fingerprint);
+            run.records[number as usize].fingerprint = Some(fingerprint.0.0);
         }
         run.open += 1;
         let request = means::trial_request(&run.base, &run.stage, self.schedule.way(tune));
@@ -262,7 +265,7 @@ impl Run<'_> {
             return self.close_studies();
         }
         if let Some(trial) = run.under_way.remove(&number) {
-            let before = run.repeats.last().map(|one| &*one.metrics);
+            let before = run.repeats.last().map(|one| &one.metrics);
             let gathered = trial.gather(number, before);
             self.tell(tune, number, gathered);
         }
@@ -346,11 +349,11 @@ impl Run<'_> {
             value,
             outcome,
             best: run.study.best().and_then(|best| best.value),
-            done: run.records.len() as u64,
+            done: run.told,
             total: run.study.total(),
             seconds,
         };
-        let fingerprint = run.fingerprints.get(&number).copied();
+        let fingerprint = run.fingerprint(number);
         self.history.record(&event, fingerprint, None);
         (self.emit)(&event);
     }

@@ -20,13 +20,13 @@ pub struct Named<V> {
     /// In order, each once.
     names: Arc<[String]>,
     /// As many.
-    values: Vec<V>,
+    values: Box<[V]>,
 }
 
 impl<V> Named<V> {
     /// Makes an empty one.
     pub fn new() -> Named<V> {
-        Named { names: Arc::default(), values: Vec::new() }
+        Named { names: Arc::default(), values: Box::default() }
     }
 
     /// Says how many names there are.
@@ -57,7 +57,9 @@ impl<V> Named<V> {
                 let mut names = self.names.to_vec();
                 names.insert(at, name);
                 self.names = names.into();
-                self.values.insert(at, value);
+                let mut values = std::mem::take(&mut self.values).into_vec();
+                values.insert(at, value);
+                self.values = values.into();
                 None
             }
         }
@@ -69,7 +71,10 @@ impl<V> Named<V> {
         let mut names = self.names.to_vec();
         names.remove(at);
         self.names = names.into();
-        Some(self.values.remove(at))
+        let mut values = std::mem::take(&mut self.values).into_vec();
+        let value = values.remove(at);
+        self.values = values.into();
+        Some(value)
     }
 
     /// Takes the names of another where they are the same: then both hold them once.
@@ -126,9 +131,8 @@ impl<V, Q: Borrow<str> + ?Sized> Index<&Q> for Named<V> {
 impl<V> From<BTreeMap<String, V>> for Named<V> {
     fn from(map: BTreeMap<String, V>) -> Named<V> {
         // A tree gives its names in order.
-        let (names, mut values): (Vec<String>, Vec<V>) = map.into_iter().unzip();
-        values.shrink_to_fit();
-        Named { names: names.into(), values }
+        let (names, values): (Vec<String>, Vec<V>) = map.into_iter().unzip();
+        Named { names: names.into(), values: values.into() }
     }
 }
 
@@ -156,7 +160,8 @@ impl<V> IntoIterator for Named<V> {
 
     fn into_iter(self) -> Self::IntoIter {
         // The names may be held by others too.
-        let all: Vec<(String, V)> = self.names.iter().cloned().zip(self.values).collect();
+        let all: Vec<(String, V)> =
+            self.names.iter().cloned().zip(self.values.into_vec()).collect();
         all.into_iter()
     }
 }
@@ -199,7 +204,6 @@ mod tests {
         let text = serde_json::to_string(&named).unwrap();
         assert_eq!(text, serde_json::to_string(&tree).unwrap());
         assert_eq!(serde_json::from_str::<Named<i32>>(&text).unwrap(), named);
-        assert_eq!(named.clone().values.capacity(), 3);
         let mut other = named.clone();
         other.names = other.names.to_vec().into();
         other.share_names(&named);

@@ -13,6 +13,10 @@ use super::tpe::{self, Aim, Seen, Standing};
 use super::{Curve, Objective, Point, Pruner, Sampler, SearchParam, StopRule, random, sobol};
 use crate::random::generator;
 
+/// Trials at most for which room is made at the beginning. A list that grows leaves behind the places
+/// where it was, and room that no trial has come to takes no memory.
+const ROOM: u64 = 10_000;
+
 /// What a study is: its trials are a pure function of this and of what each trial gives.
 #[derive(Clone, Debug)]
 pub struct StudyConfig {
@@ -166,7 +170,8 @@ impl Study {
             }
             _ => None,
         };
-        Study { config, space, total, trials: Vec::new(), told, most_steps, grid, cmaes }
+        let trials = room(total);
+        Study { config, space, total, trials, told, most_steps, grid, cmaes }
     }
 
     /// Gives the next trial's number and parameters.
@@ -268,6 +273,11 @@ impl Study {
     /// Gives the number of trials in all; a grid may have fewer than the config allows.
     pub fn total(&self) -> u64 {
         self.total
+    }
+
+    /// Gives an empty list with room for something of each trial.
+    pub fn room<T>(&self) -> Vec<T> {
+        room(self.total)
     }
 
     /// Gives the trials that have been asked for, by number.
@@ -393,6 +403,10 @@ impl Study {
         let seed = self.config.sampler.seed();
         self.hyperband().map(|hyperband| hyperband.bracket(seed, number))
     }
+}
+
+fn room<T>(total: u64) -> Vec<T> {
+    Vec::with_capacity(total.min(ROOM) as usize)
 }
 
 fn same_point(one: &Point, other: &Point) -> bool {

@@ -21,16 +21,16 @@ use crate::study::space::{Domain, Space};
 use crate::study::{Named, Study, Trial, TrialState, importance};
 
 /// What the executor knows of a trial beside what the study does.
+///
+/// A study keeps one for each of its trials to the end, so it takes little room.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TrialRecord {
-    /// Its number.
-    pub number: u64,
     /// The metrics of its finished action; empty unless it is complete.
-    pub metrics: Arc<Named<f64>>,
+    pub metrics: Named<f64>,
     /// The steps that it reported, up to where the study stopped it.
     pub steps: u64,
-    /// Its action's fingerprint in hexadecimal digits.
-    pub fingerprint: Arc<str>,
+    /// Its action's fingerprint; none where its params made no action.
+    pub fingerprint: Option<[u8; 32]>,
 }
 
 /// What one repeat of a trial came to.
@@ -43,11 +43,11 @@ pub struct RepeatRecord {
     /// How it ended.
     pub state: TrialState,
     /// The metrics of its finished action; empty unless it is complete.
-    pub metrics: Arc<Named<f64>>,
+    pub metrics: Named<f64>,
     /// The steps that it reported.
     pub steps: u64,
-    /// Its action's fingerprint in hexadecimal digits.
-    pub fingerprint: Arc<str>,
+    /// Its action's fingerprint.
+    pub fingerprint: [u8; 32],
 }
 
 /// A study that is done, with all that its outputs tell.
@@ -59,7 +59,7 @@ pub struct Results<'a> {
     pub params: &'a Params,
     /// The params of its base.
     pub base: &'a stage::Params,
-    /// What the executor knows of each trial.
+    /// What the executor knows of each trial, by number.
     pub trials: &'a [TrialRecord],
     /// What it knows of each repeat, in order.
     pub repeats: &'a [RepeatRecord],
@@ -95,10 +95,7 @@ pub fn write_outputs(folder: &Path, results: &Results<'_>) -> Result<(), Failure
     if !results.params.objectives.is_empty() {
         write_table(&folder.join("pareto.parquet"), trials_batch(results, &study.front()))?;
     }
-    for (file, text) in plots::all(study, &importance)? {
-        write_text(&folder.join(file), &text)?;
-    }
-    Ok(())
+    plots::each(study, &importance, |file, text| write_text(&folder.join(file), text))
 }
 
 fn each(trials: &[Trial]) -> Vec<&Trial> {
@@ -141,9 +138,7 @@ fn best_yaml(study: &Study, best: &Trial) -> String {
 
 fn trials_batch(results: &Results<'_>, trials: &[&Trial]) -> Result<RecordBatch, ArrowError> {
     let study = results.study;
-    let by_number: BTreeMap<u64, &TrialRecord> =
-        results.trials.iter().map(|record| (record.number, record)).collect();
-    let record = |trial: &&Trial| by_number.get(&trial.number).copied();
+    let record = |trial: &&Trial| results.trials.get(trial.number as usize);
     let numbers: UInt64Array = trials.iter().map(|trial| Some(trial.number)).collect();
     let states: StringArray = trials.iter().map(|trial| Some(trial.state.name())).collect();
     let values: Float64Array = trials.iter().map(|trial| trial.value).collect();
@@ -163,7 +158,7 @@ fn trials_batch(results: &Results<'_>, trials: &[&Trial]) -> Result<RecordBatch,
     }
     let metrics: Vec<Option<&Named<f64>>> = trials
         .iter()
-        .map(|trial| trial.value.and_then(|_| record(trial)).map(|record| &*record.metrics))
+        .map(|trial| trial.value.and_then(|_| record(trial)).map(|record| &record.metrics))
         .collect();
     columns.push_metrics(&metrics, &["repeats", "steps", "fingerprint"]);
     if results.params.repeats > 1 {
@@ -177,7 +172,9 @@ fn trials_batch(results: &Results<'_>, trials: &[&Trial]) -> Result<RecordBatch,
     }
     let steps = trials.iter().map(|trial| Some(record(trial)?.steps));
     columns.push("steps", steps.collect::<UInt64Array>());
-    let fingerprints = trials.iter().map(|trial| Some(&*record(trial)?.fingerprint));
+    // What made no action has no digits.
+    let digits = |record: &TrialRecord| record.fingerprint.map(hexadecimal).unwrap_or_default();
+    let fingerprints = trials.iter().map(|trial| record(trial).map(digits));
     columns.push("fingerprint", fingerprints.collect::<StringArray>());
     columns.batch(&["number", "state"])
 }
@@ -193,12 +190,16 @@ fn repeats_batch(results: &Results<'_>) -> Result<RecordBatch, ArrowError> {
     columns.push("seed", all.iter().map(seed).collect::<UInt64Array>());
     columns.push("state", all.iter().map(|one| Some(one.state.name())).collect::<StringArray>());
     let is_complete = |one: &RepeatRecord| one.state == TrialState::Complete;
-    let metrics: Vec<_> = all.iter().map(|one| is_complete(one).then_some(&*one.metrics)).collect();
+    let metrics: Vec<_> = all.iter().map(|one| is_complete(one).then_some(&one.metrics)).collect();
     columns.push_metrics(&metrics, &["steps", "fingerprint"]);
     columns.push("steps", all.iter().map(|one| Some(one.steps)).collect::<UInt64Array>());
-    let fingerprints = all.iter().map(|one| Some(&*one.fingerprint));
+    let fingerprints = all.iter().map(|one| Some(hexadecimal(one.fingerprint)));
     columns.push("fingerprint", fingerprints.collect::<StringArray>());
     columns.batch(&["number", "repeat", "state"])
+}
+
+fn hexadecimal(fingerprint: [u8; 32]) -> String {
+    blake3::Hash::from_bytes(fingerprint).to_hex().to_string()
 }
 
 fn importance_batch(importance: &[(String, f64)]) -> Result<RecordBatch, ArrowError> {

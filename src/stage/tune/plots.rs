@@ -7,21 +7,22 @@ use crate::stage::Failure;
 use crate::study::space::{Domain, Param, Space};
 use crate::study::{Study, Trial, TrialState};
 
-/// Gives each plot's file and content.
-pub(super) fn all(
+/// Gives each plot's file and content, one after another: those of thousands of trials are large.
+pub(super) fn each(
     study: &Study,
     importance: &[(String, f64)],
-) -> Result<Vec<(&'static str, String)>, Failure> {
-    let failed = |error: PlotError| Failure::new(error.to_string());
-    let mut plots = vec![
-        ("trials.svg", trials(study).map_err(failed)?),
-        ("importance.svg", plot::importance(importance).map_err(failed)?),
-        ("parallel.svg", parallel(study, importance).map_err(failed)?),
-    ];
+    mut write: impl FnMut(&str, &str) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut keep = |file, drawn: Result<String, PlotError>| {
+        write(file, &drawn.map_err(|error| Failure::new(error.to_string()))?)
+    };
+    keep("trials.svg", trials(study))?;
+    keep("importance.svg", plot::importance(importance))?;
+    keep("parallel.svg", parallel(study, importance))?;
     if !study.config().others.is_empty() {
-        plots.push(("pareto.svg", pareto(study).map_err(failed)?));
+        keep("pareto.svg", pareto(study))?;
     }
-    Ok(plots)
+    Ok(())
 }
 
 fn complete(study: &Study) -> Vec<&Trial> {

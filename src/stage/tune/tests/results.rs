@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, UInt64Type};
 
@@ -22,8 +20,8 @@ fn outputs_hold_the_trials_and_the_best_params() {
         let curve = Curve::default();
         let value = (number as f64 - 2.0).abs() / 4.0;
         let metrics = BTreeMap::from([("value".to_owned(), value), ("epochs".to_owned(), 3.0)]);
-        let (metrics, fingerprint) = (Arc::new(metrics.into()), format!("f{number}").into());
-        records.push(TrialRecord { number, metrics, steps: 3, fingerprint });
+        let fingerprint = Some([number as u8; 32]);
+        records.push(TrialRecord { metrics: metrics.into(), steps: 3, fingerprint });
         let end = match number {
             1 => TrialEnd::Failed,
             3 => TrialEnd::Pruned { curve },
@@ -112,18 +110,13 @@ fn several_objectives_give_a_front() {
             number,
             repeat,
             state: TrialState::Complete,
-            metrics: Arc::new(metrics.clone().into()),
+            metrics: metrics.clone().into(),
             steps: 3,
-            fingerprint: format!("f{number}-{repeat}").into(),
+            fingerprint: [number as u8; 32],
         };
         repeats.extend([repeat(0), repeat(1)]);
-        let fingerprint = format!("f{number}-0").into();
-        trials.push(TrialRecord {
-            number,
-            metrics: Arc::new(metrics.into()),
-            steps: 3,
-            fingerprint,
-        });
+        let fingerprint = Some([number as u8; 32]);
+        trials.push(TrialRecord { metrics: metrics.into(), steps: 3, fingerprint });
         let end = TrialEnd::Complete { value, others: vec![other], curve: Curve::default() };
         study.tell(number, end);
     }
