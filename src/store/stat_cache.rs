@@ -198,8 +198,8 @@ impl StatCache {
     fn blob_at(&self, path: &Path) -> Option<Digest> {
         let name = path.as_os_str().as_bytes().strip_prefix(self.folder.as_os_str().as_bytes())?;
         let [b'/', a, b, b'/', rest @ ..] = name else { return None };
-        let digits: Vec<u8> = [*a, *b].iter().chain(rest).copied().collect();
-        String::from_utf8(digits).ok()?.parse().ok()
+        let hash = blake3::Hash::from_hex([&[*a, *b], rest].concat()).ok()?;
+        Some(Digest(*hash.as_bytes()))
     }
 }
 
