@@ -162,7 +162,13 @@ fn reason(field: &Field, old: Option<&Value>, new: Option<&Value>) -> DirtyReaso
         Field::Input(input) => match (old, new) {
             (None, _) => DirtyReason::InputAdded { input: input.clone() },
             (_, None) => DirtyReason::InputRemoved { input: input.clone() },
-            _ => DirtyReason::InputChanged { input: input.clone(), old: text(old), new: text(new) },
+            _ => DirtyReason::InputChanged {
+                input: input.clone(),
+                old: text(old),
+                new: text(new),
+                files: Vec::new(),
+                more: 0,
+            },
         },
         Field::Env(name) => DirtyReason::EnvChanged {
             name: name.clone(),
@@ -233,6 +239,23 @@ impl fmt::Display for Fingerprint {
     }
 }
 
+/// What became of a file of a folder or a pattern, by its path there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileChange {
+    /// It was not there.
+    Added(String),
+    /// It has other bytes.
+    Changed(String),
+    /// It is no longer there.
+    Removed(String),
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// Why an action is not fresh.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -251,8 +274,17 @@ pub enum DirtyReason {
     /// A param has another value; `variables` are those that it came from. A side without the param
     /// is `null`.
     ParamChanged { path: String, old: Value, new: Value, variables: Vec<String> },
-    /// An input's content changed.
-    InputChanged { input: String, old: String, new: String },
+    /// An input's content changed; of a folder or a pattern, `files` names what became of some of its
+    /// files, where that is known, and `more` counts the others.
+    InputChanged {
+        input: String,
+        old: String,
+        new: String,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        files: Vec<FileChange>,
+        #[serde(default, skip_serializing_if = "is_zero")]
+        more: u64,
+    },
     /// The stage reads an input that it did not read before.
     InputAdded { input: String },
     /// The stage no longer reads an input.

@@ -173,6 +173,7 @@ fn judge(
     pipeline: &Pipeline,
     stage: &Stage,
     manifest: &Manifest,
+    root: &Path,
     store: &Store,
     history: &History,
 ) -> Freshness {
@@ -182,7 +183,7 @@ fn judge(
     match look_up(manifest, &stage.outputs, store) {
         Found::Fresh(entry) => Freshness::Fresh(entry),
         Found::Troubled(reasons) => Freshness::Dirty(reasons),
-        Found::Absent => Freshness::Dirty(explain(pipeline, stage, manifest, store, history)),
+        Found::Absent => Freshness::Dirty(explain(pipeline, stage, manifest, root, store, history)),
     }
 }
 
@@ -205,6 +206,7 @@ pub fn explain(
     pipeline: &Pipeline,
     stage: &Stage,
     manifest: &Manifest,
+    root: &Path,
     store: &Store,
     history: &History,
 ) -> Vec<DirtyReason> {
@@ -213,7 +215,9 @@ pub fn explain(
         return vec![DirtyReason::EntryMissing];
     }
     match nearest(manifest, &earlier, store) {
-        Some(differences) => name_variables(differences, pipeline, stage),
+        Some(differences) => {
+            name_files(name_variables(differences, pipeline, stage), stage, root, store)
+        }
         None => vec![never(pipeline, stage, history)],
     }
 }
@@ -258,6 +262,27 @@ fn name_variables(
     reasons
 }
 
+/// Adds to each folder or pattern that changed what became of its files.
+fn name_files(
+    mut reasons: Vec<DirtyReason>,
+    stage: &Stage,
+    root: &Path,
+    store: &Store,
+) -> Vec<DirtyReason> {
+    /// Files of an input that are named at most: a reason is kept in the history.
+    const NAMED: usize = 20;
+
+    for reason in &mut reasons {
+        let DirtyReason::InputChanged { input, old, files, more, .. } = reason else { continue };
+        let Some(Input { from, .. }) = stage.inputs.get(input) else { continue };
+        let (Source::Folder(_) | Source::Glob(_), Ok(old)) = (from, old.parse()) else { continue };
+        *files = content::changes(from, old, root, store).unwrap_or_default();
+        *more = files.len().saturating_sub(NAMED) as u64;
+        files.truncate(NAMED);
+    }
+    reasons
+}
+
 /// Judges every stage of a plan; writes nothing.
 ///
 /// # Errors
@@ -276,7 +301,7 @@ pub fn of_plan<'p>(
         let freshness = match input_digests(stage, root, store, &done)? {
             Some(digests) => {
                 let manifest = manifest(plan.pipeline, stage, &digests);
-                judge(plan.pipeline, stage, &manifest, store, history)
+                judge(plan.pipeline, stage, &manifest, root, store, history)
             }
             None => below_dirty(plan, stage, &fresh, store, history),
         };

@@ -12,6 +12,7 @@
 //! .runner/checkpoints/abcdef…/    what an unfinished action goes on from
 //! .runner/tmp/                    files that are being written
 //! .runner/links/abcdef….csv        links to blobs, for programs that go by the endings of names
+//! .runner/listings/abcdef…        what a folder held that an action read
 //! .runner/work/pool-…/            the working folders of a process
 //! .runner/work/abcdef…/           the folder of a study whose outputs are written
 //! .runner/logs/abcdef….log        the output of a command
@@ -49,6 +50,7 @@ pub mod error;
 pub mod files;
 mod layout;
 mod links;
+mod listings;
 pub mod lock;
 pub mod packed;
 mod roots;

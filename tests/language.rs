@@ -365,12 +365,20 @@ fn a_folder_and_a_pattern_are_inputs_by_content() {
     assert_eq!(run(&project, &["p.yaml"])[0], "read cached");
     project.write("data/note.txt", "m\n");
     let why = project.run(&["why", "p.yaml", "read"]).expect(0).stdout;
-    assert!(why.contains("input all changed") && !why.contains("input some"), "{why}");
+    assert!(why.contains("input all changed: note.txt has other bytes"), "{why}");
+    assert!(!why.contains("input some"), "{why}");
     fs::rename(project.path("data/b.csv"), project.path("data/c.csv")).unwrap();
+    let why = project.run(&["why", "p.yaml", "read"]).expect(0).stdout;
+    assert!(why.contains("input some changed: data/c.csv is new, data/b.csv is gone"), "{why}");
     assert_eq!(run(&project, &["p.yaml"])[0], "read ran input_changed,input_changed");
     project.write("data/note.txt", "n\n");
     fs::rename(project.path("data/c.csv"), project.path("data/b.csv")).unwrap();
     assert_eq!(run(&project, &["p.yaml"])[0], "read cached");
+    // What the files were is kept as long as an entry that read them.
+    let listings = || fs::read_dir(project.path(".runner/listings")).unwrap().count();
+    assert_eq!(listings(), 4);
+    project.run(&["store", "gc", "--keep-runs", "1"]).expect(0);
+    assert_eq!(listings(), 2);
 }
 
 #[test]

@@ -94,7 +94,8 @@ impl Run<'_> {
             Found::Absent if self.is_first => (vec![DirtyReason::NeverRan], None),
             Found::Absent => {
                 let (pipeline, store) = (&self.pipeline, &self.store);
-                (freshness::explain(pipeline, &stage, &manifest, store, &self.history), None)
+                let (root, history) = (&self.root, &self.history);
+                (freshness::explain(pipeline, &stage, &manifest, root, store, history), None)
             }
         };
         self.say_damage(&stage, &reasons);

@@ -343,6 +343,7 @@ fn publish(job: &Job, given: Given, curve: &Curve) -> Result<Entry, Stop> {
 fn check_inputs(job: &Job) -> Result<(), Stop> {
     let now = |input: &InputFile| match &input.from {
         Source::Output { .. } => job.store.digest(&input.path).ok(),
+        source @ (Source::Folder(_) | Source::Glob(_)) => listed_digest(job, source, input.digest),
         source => content::digest(source, &job.root, &job.store).ok(),
     };
     let is_same = |input: &InputFile| {
@@ -360,6 +361,19 @@ fn check_inputs(job: &Job) -> Result<(), Stop> {
         .help("run it again")
         .into()),
     }
+}
+
+/// Gives the digest of what a folder or a pattern holds now; where it is that which was read, what it
+/// holds is kept, for whoever asks later what has changed.
+fn listed_digest(job: &Job, source: &Source, read: Digest) -> Option<Digest> {
+    let text = content::listed(source, &job.root, &job.store).ok()?;
+    let digest = Digest::of(&text);
+    if digest == read
+        && let Err(error) = job.store.keep_listing(digest, &text)
+    {
+        tracing::warn!("{error}");
+    }
+    Some(digest)
 }
 
 /// Keeps what a stopped action knew: a pruned one's curve, and a failure that would come again.

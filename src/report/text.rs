@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::fingerprint::DirtyReason;
+use crate::fingerprint::{DirtyReason, FileChange};
 
 /// How exactly a number is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +32,11 @@ pub fn reason(reason: &DirtyReason) -> String {
             let (old, new) = (value(old, Digits::All), value(new, Digits::All));
             format!("param {path} changed: {old} -> {new}{}", from_variables(variables))
         }
-        DirtyReason::InputChanged { input, old, new } => {
+        DirtyReason::InputChanged { input, old, new, files, .. } if files.is_empty() => {
             format!("input {input} changed: {} -> {}", digest(old), digest(new))
+        }
+        DirtyReason::InputChanged { input, files, more, .. } => {
+            format!("input {input} changed: {}", file_changes(files, *more))
         }
         DirtyReason::InputAdded { input } => format!("input {input} is new"),
         DirtyReason::InputRemoved { input } => format!("input {input} is gone"),
@@ -74,6 +77,22 @@ fn from_variables(variables: &[String]) -> String {
         [] => String::new(),
         [only] => format!(" (variable {only})"),
         several => format!(" (variables {})", several.join(", ")),
+    }
+}
+
+/// Says what became of the first files, and how many more there are.
+fn file_changes(changes: &[FileChange], more: u64) -> String {
+    const SHOWN: usize = 3;
+
+    let change = |change: &FileChange| match change {
+        FileChange::Added(file) => format!("{file} is new"),
+        FileChange::Changed(file) => format!("{file} has other bytes"),
+        FileChange::Removed(file) => format!("{file} is gone"),
+    };
+    let text = changes.iter().take(SHOWN).map(change).collect::<Vec<_>>().join(", ");
+    match changes.len().saturating_sub(SHOWN) as u64 + more {
+        0 => text,
+        others => format!("{text}, and {}", counted(others, "other file")),
     }
 }
 
@@ -250,6 +269,19 @@ mod tests {
                 input: text("data"),
                 old: "0123456789abcdef".repeat(4),
                 new: "f".repeat(64),
+                files: Vec::new(),
+                more: 0,
+            },
+            DirtyReason::InputChanged {
+                input: text("notes"),
+                old: "0".repeat(64),
+                new: "f".repeat(64),
+                files: vec![
+                    FileChange::Added(text("a")),
+                    FileChange::Changed(text("b/c")),
+                    FileChange::Removed(text("d")),
+                ],
+                more: 1,
             },
             DirtyReason::InputAdded { input: text("truth") },
             DirtyReason::InputRemoved { input: text("truth") },
@@ -269,6 +301,7 @@ mod tests {
                 "forced by --force",
                 "param network.units changed: [32] -> [64] (variable units)",
                 "input data changed: 0123456789ab -> ffffffffffff",
+                "input notes changed: a is new, b/c has other bytes, d is gone, and 1 other file",
                 "input truth is new",
                 "input truth is gone",
                 "environment variable SEED changed: unset -> \"7\"",

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use super::usage::Amount;
 use super::verify::digest_in;
-use super::{ABANDONED, Blob, Entry, Store, StoreError, convert, files, links, lock};
+use super::{ABANDONED, Blob, Entry, Store, StoreError, convert, files, links, listings, lock};
 use crate::conversion::Conversion;
 use crate::fingerprint::{Digest, Fingerprint, Manifest};
 
@@ -74,14 +74,17 @@ struct Item {
     outputs: Vec<(Digest, u64)>,
     /// The records of conversions of what it reads and gives, of those that are there.
     conversions: Vec<Digest>,
+    /// The listings of what it reads, of those that are there.
+    listings: Vec<Digest>,
 }
 
-/// How many things need each blob and each conversion.
+/// How many things need each blob, each conversion and each listing.
 struct Needs {
     /// With the size of each.
     blobs: HashMap<Digest, (u64, u64)>,
     /// With what each gave.
     conversions: HashMap<Digest, (u64, Blob)>,
+    listings: HashMap<Digest, u64>,
     /// The bytes of the blobs that nothing needs.
     dead: u64,
 }
@@ -196,6 +199,10 @@ impl Store {
             dead: blobs.values().map(|(_, bytes)| bytes).sum(),
             blobs,
             conversions: sharded("conversions").filter_map(record).collect(),
+            listings: files::list(&self.path(listings::FOLDER))
+                .iter()
+                .filter_map(|path| Some((path.file_name()?.to_str()?.parse().ok()?, 0)))
+                .collect(),
         }
     }
 
@@ -213,7 +220,7 @@ impl Store {
         Ok(items)
     }
 
-    /// Gives the conversions and blobs that nothing needs, and the links to them.
+    /// Gives the conversions, listings and blobs that nothing needs, and the links to them.
     fn dead(&self, needs: &Needs) -> Vec<Victim> {
         let conversions = needs.conversions.iter().filter(|(_, (users, _))| *users == 0);
         let conversions = conversions
@@ -221,7 +228,11 @@ impl Store {
         let blobs = needs.blobs.iter().filter(|(_, (users, _))| *users == 0);
         let blobs = blobs
             .map(|(digest, (_, bytes))| Victim::new("blobs", &self.blob_path(*digest), *bytes));
-        conversions.chain(blobs).chain(self.dangling(needs)).collect()
+        let listings = needs.listings.iter().filter(|(_, users)| **users == 0);
+        let folder = self.path(listings::FOLDER);
+        let listings =
+            listings.map(|(digest, _)| Victim::of("listings", &folder.join(digest.to_string())));
+        conversions.chain(blobs).chain(listings).chain(self.dangling(needs)).collect()
     }
 
     /// Gives the links to blobs that are not there or that nothing needs.
@@ -310,11 +321,11 @@ impl Checkpoints {
 impl Item {
     fn new(entry: Entry, path: PathBuf, bytes: u64, modified: SystemTime, needs: &Needs) -> Item {
         let Entry { manifest, outputs, of_trial, .. } = entry;
-        let read = manifest.inputs.values().map(|input| input.digest);
         let of_base = manifest.base.iter().flat_map(|base| base.inputs.values());
-        let sources = read
-            .chain(of_base.map(|input| input.digest))
-            .chain(outputs.values().map(|blob| blob.digest));
+        let read = manifest.inputs.values().chain(of_base).map(|input| input.digest);
+        let read: HashSet<Digest> = read.collect();
+        let given = outputs.values().map(|blob| blob.digest);
+        let sources = read.iter().copied().chain(given);
         let keys = sources.flat_map(|digest| {
             Conversion::ALL.into_iter().map(move |conversion| convert::key(digest, conversion))
         });
@@ -331,6 +342,7 @@ impl Item {
             base: manifest.base.as_deref().map(likeness),
             outputs: kept.map(|blob| (blob.digest, blob.size)).collect(),
             conversions: conversions.into_iter().collect(),
+            listings: read.into_iter().filter(|one| needs.listings.contains_key(one)).collect(),
         }
     }
 }
@@ -354,6 +366,9 @@ impl Needs {
                 self.change_blob(digest, 1);
             }
         }
+        for digest in &item.listings {
+            *self.listings.entry(*digest).or_default() += 1;
+        }
     }
 
     fn release(&mut self, item: &Item) {
@@ -367,6 +382,9 @@ impl Needs {
                 let digest = blob.digest;
                 self.change_blob(digest, -1);
             }
+        }
+        for digest in &item.listings {
+            *self.listings.entry(*digest).or_default() -= 1;
         }
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::collect::Limits;
-use super::{Store, StoreError, files, links};
+use super::{Store, StoreError, files, links, listings};
 
 /// How many, and how many bytes they take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -39,9 +39,10 @@ pub struct Usage {
 }
 
 /// The folders that hold one thing each file, or each folder.
-const FLAT: [(&str, &str); 6] = [
+const FLAT: [(&str, &str); 7] = [
     ("checkpoints", "checkpoints"),
     ("links", links::FOLDER),
+    ("listings", listings::FOLDER),
     ("logs", "logs"),
     ("temporary", "tmp"),
     ("temporary", "work"),
