@@ -1,6 +1,8 @@
 use std::fs::File;
 
 use super::*;
+use crate::conversion::Conversion;
+use crate::store::Entry;
 use crate::store::tests::{damage, entry, put, store};
 
 const ALONE: Limits =
