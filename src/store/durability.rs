@@ -16,8 +16,8 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,11 @@ pub(super) struct Unsynced {
     files: AtomicUsize,
     /// Whether a thread has the system write down what has gathered.
     is_under_way: Arc<AtomicBool>,
+    /// The store's folder, open since before the first write: the system tells each open file once
+    /// of what it could not write since it was opened, and what was told to another is not told here.
+    folder: OnceLock<File>,
+    /// Whether the system could not write something: it does not say what, and says it once.
+    has_failed: AtomicBool,
 }
 
 /// How far syncing has come.
@@ -103,8 +108,17 @@ impl Store {
         }
     }
 
+    /// Gives the store's folder to sync by.
+    pub(super) fn synced_folder(&self) -> std::io::Result<&File> {
+        match self.unsynced.folder.get() {
+            Some(folder) => Ok(folder),
+            None => File::open(&self.folder).map(|own| self.unsynced.folder.get_or_init(|| own)),
+        }
+    }
+
     /// Has the system begin to write down what is in the store, while the caller goes on:
-    /// [`Store::sync`] has less to wait for then.
+    /// [`Store::sync`] has less to wait for then. It makes nothing durable by itself, and a process
+    /// cannot end while the system is at it.
     pub fn begin_sync(&self) {
         let is_any = self.unsynced.is_any.load(Ordering::Acquire);
         if !is_any || self.unsynced.is_under_way.swap(true, Ordering::AcqRel) {
@@ -112,8 +126,8 @@ impl Store {
         }
         let (folder, is_under_way) = (self.folder.clone(), Arc::clone(&self.unsynced.is_under_way));
         let work = move || {
-            // What comes of it is seen when all is synced.
-            let _ = sync_file_system(&folder);
+            // The folder that `sync` has open is told what comes of it, too.
+            let _ = File::open(&folder).and_then(|folder| sync_file_system(&folder));
             is_under_way.store(false, Ordering::Release);
         };
         let spawned = std::thread::Builder::new().name("sync".to_owned()).spawn(work);
@@ -126,7 +140,7 @@ impl Store {
         let stats = self.path("stat-cache");
         self.stats().save(&self.temporaries(), &stats)?;
         let copy = self.copy_aside(&stats)?;
-        sync_file_system(&self.folder).map_err(StoreError::io("sync", &self.folder))?;
+        self.sync_files().map_err(StoreError::io("sync", &self.folder))?;
         if let Some(copy) = copy {
             let durable = self.path("durable/stat-cache");
             files::create_parent(&durable)?;
@@ -135,6 +149,18 @@ impl Store {
         }
         let sequence = Mark::read(&self.folder).sequence + 1;
         self.write_mark(&Mark { sequence, boot: self.boot.clone() })
+    }
+
+    /// Waits until all is written down; fails for ever once the system could not write something.
+    fn sync_files(&self) -> std::io::Result<()> {
+        let synced = self.synced_folder().and_then(sync_file_system);
+        if synced.is_err() {
+            self.unsynced.has_failed.store(true, Ordering::Release);
+        }
+        match self.unsynced.has_failed.load(Ordering::Acquire) {
+            true => synced.and(Err(std::io::Error::other("the system could not write all files"))),
+            false => synced,
+        }
     }
 
     /// Keeps a file as it is now, whatever another process puts in its place; `None` where there is
@@ -183,15 +209,15 @@ impl Store {
 }
 
 #[cfg(target_os = "linux")]
-fn sync_file_system(folder: &Path) -> std::io::Result<()> {
-    Ok(rustix::fs::syncfs(File::open(folder)?)?)
+fn sync_file_system(folder: &File) -> std::io::Result<()> {
+    Ok(rustix::fs::syncfs(folder)?)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn sync_file_system(folder: &Path) -> std::io::Result<()> {
+fn sync_file_system(folder: &File) -> std::io::Result<()> {
     // There is no telling when `sync` has ended, but it is the best there is.
     rustix::fs::sync();
-    File::open(folder)?.sync_all()
+    folder.sync_all()
 }
 
 #[cfg(test)]
