@@ -256,6 +256,9 @@ impl Session<'_> {
             let (pipeline, folder) = (Arc::clone(&pipeline), self.root.join(".runner"));
             let path = kept_path(&folder, &arguments.file);
             let keep = move || {
+                if !Store::is_known(&folder) {
+                    return;
+                }
                 let Some(bytes) = keeper.bytes(&pipeline) else { return };
                 if let Err(error) = packed::write(&folder.join("tmp"), &path, KEPT, &bytes) {
                     // The next run checks the file again, and that is all.

@@ -11,7 +11,7 @@
 //! .runner/conversions/ab/cdef…    digest of a blob in another format, with a checksum
 //! .runner/checkpoints/abcdef…/    what an unfinished action goes on from
 //! .runner/tmp/                    files that are being written
-//! .runner/links/abcdef….csv        links to blobs, for programs that go by the endings of names
+//! .runner/links/abcdef…-NAME.csv   links to blobs, for programs that go by names and endings
 //! .runner/listings/abcdef…        what a folder held that an action read
 //! .runner/work/pool-…/            the working folders of a process
 //! .runner/work/abcdef…/           the folder of a study whose outputs are written
@@ -171,14 +171,21 @@ impl Store {
     ///
     /// [`StoreError::Io`] where it cannot be written.
     pub fn create(&self) -> Result<(), StoreError> {
-        if self.version == layout::VERSION {
-            return Ok(());
+        if self.version != layout::VERSION {
+            let ignore = self.path(".gitignore");
+            if !ignore.exists() {
+                files::write_through(&self.temporaries(), &ignore, b"*\n")?;
+            }
+            layout::write(&self.folder)?;
         }
-        let ignore = self.path(".gitignore");
-        if !ignore.exists() {
-            files::write_through(&self.temporaries(), &ignore, b"*\n")?;
-        }
-        layout::write(&self.folder)
+        // Where it cannot be opened, `sync` says so.
+        let _ = self.synced_folder();
+        Ok(())
+    }
+
+    /// Says whether the store in `folder` is one that this program may write to.
+    pub fn is_known(folder: &Path) -> bool {
+        layout::find(folder).is_ok()
     }
 
     /// Holds off [`Store::collect`] until the lock is dropped; `None` where the store is not ours to
