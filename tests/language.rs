@@ -382,6 +382,21 @@ fn a_folder_and_a_pattern_are_inputs_by_content() {
 }
 
 #[test]
+fn inputs_of_equal_bytes_have_paths_of_their_own() {
+    let text = "
+stages:
+  make: { kind: command, matrix: { n: [1, 2] }, params: { run: \"echo same > ${outputs.o}; : ${matrix.n}\", outputs: { o: o.txt } } }
+  read:
+    kind: command
+    inputs: { all: make.o }
+    params: { run: \"printf '%s\\n' ${inputs.all} | sort -u | wc -l > ${outputs.n}\", outputs: { n: n.txt } }
+";
+    let project = Project::new().file("p.yaml", text);
+    run(&project, &["p.yaml"]);
+    assert_eq!(project.read("artifacts/p/read/n.txt").trim(), "2");
+}
+
+#[test]
 fn a_folder_that_changes_while_it_is_read_gives_no_result() {
     let text = "stages:\n  read:\n    kind: command\n    inputs: { d: { file: data } }\n    params: { run: \"date > ${inputs.d}/new; touch ${outputs.o}\", outputs: { o: o.txt } }\n";
     let project = Project::new().file("p.yaml", text).file("data/a", "a");

@@ -1,7 +1,8 @@
 //! Names with endings for blobs, since many programs tell a format by the name of a file.
 //!
-//! A link stays as long as its blob: the path of an input is then the same in each run, and a
-//! program that writes down what it read writes the same each time.
+//! A link stays as long as its blob at least, until a collection: the path of an input is then the
+//! same in each run, and a program that writes down what it read writes the same each time. Inputs of
+//! the same bytes have paths of their own, by their names.
 
 use std::fs;
 use std::io;
@@ -14,14 +15,20 @@ use crate::fingerprint::Digest;
 /// The folder of the links.
 pub(super) const FOLDER: &str = "links";
 
+/// Letters of an input's name that stand in the name of a link.
+const NAME: usize = 100;
+
 impl Store {
-    /// Gives a path of the blob of `digest` that ends in `extension`.
+    /// Gives a path of the blob of `digest` for the input `name`, which is no path, that ends in
+    /// `extension`.
     ///
     /// # Errors
     ///
     /// [`StoreError::Io`] where the link cannot be made.
-    pub fn link(&self, digest: Digest, extension: &str) -> Result<PathBuf, StoreError> {
-        let link = self.path(FOLDER).join(format!("{digest}.{extension}"));
+    pub fn link(&self, digest: Digest, name: &str, extension: &str) -> Result<PathBuf, StoreError> {
+        // The name of a combination may be longer than that of a file may be.
+        let name: String = name.chars().take(NAME).collect();
+        let link = self.path(FOLDER).join(format!("{digest}-{name}.{extension}"));
         // Relative, so that it holds where the project is moved.
         let target = sharded(Path::new("../blobs"), digest);
         if fs::read_link(&link).is_ok_and(|found| found == target) {
@@ -53,5 +60,5 @@ impl Store {
 
 /// Gives the digest of the blob to which a link leads.
 pub(super) fn digest_of(link: &Path) -> Option<Digest> {
-    link.file_stem()?.to_str()?.parse().ok()
+    link.file_name()?.to_str()?.split('-').next()?.parse().ok()
 }

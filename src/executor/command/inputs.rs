@@ -23,7 +23,7 @@ pub fn paths(job: &Job, folder: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>,
             Source::Table(_) => continue,
             Source::Folder(_) => vec![input.path.clone()],
             Source::Glob(_) => pattern(job, name, input)?,
-            Source::File(_) | Source::Output { .. } => vec![file(job, input)?],
+            Source::File(_) | Source::Output { .. } => vec![file(job, name, input)?],
         };
         paths.insert(name.clone(), found);
     }
@@ -52,10 +52,10 @@ fn pattern(job: &Job, name: &str, input: &InputFile) -> Result<Vec<PathBuf>, Sto
 }
 
 /// Gives a file of the store a name that a program can tell the format of.
-fn file(job: &Job, input: &InputFile) -> Result<PathBuf, Stop> {
+fn file(job: &Job, name: &str, input: &InputFile) -> Result<PathBuf, Stop> {
     let Some(digest) = blob_of(job, input)? else { return Ok(input.path.clone()) };
     let extension = input.format.map_or(input.extension.as_str(), |format| format.name());
-    job.store.link(digest, extension).map_err(|error| store_failure(&error))
+    job.store.link(digest, name, extension).map_err(|error| store_failure(&error))
 }
 
 /// Refuses what a variable that holds a path a line cannot hold.

@@ -68,7 +68,7 @@ fn a_link_goes_with_its_blob() {
     let store = store(&folder);
     let [root, other] = ["root", "other"].map(|name| entry(&store, name, name.as_bytes()));
     roots(&store, &[("stage", &root)]);
-    let link = |entry: &Entry| store.link(entry.outputs["data"].digest, "csv").unwrap();
+    let link = |entry: &Entry| store.link(entry.outputs["data"].digest, "a-b[c=1]", "csv").unwrap();
     let links = [&root, &other].map(link);
     let planned = store.collect(&Limits { dry_run: true, ..ALONE }, &|_| None).unwrap();
     assert_eq!(planned.removed["links"].count, 1);
