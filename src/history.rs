@@ -72,9 +72,11 @@ impl History {
         let (sender, receiver) = mpsc::channel();
         let (tell, trouble) = mpsc::channel();
         let file = path.to_owned();
+        // Asked before the run writes any: what it leaves itself is told by its own rows.
+        let has_roots = path.with_file_name("roots").is_dir();
         let thread = thread::Builder::new()
             .name("history".to_owned())
-            .spawn(move || writer::write_all(&file, &receiver, &tell));
+            .spawn(move || writer::write_all(&file, has_roots, &receiver, &tell));
         if let Err(error) = &thread {
             tracing::warn!("cannot start the thread that writes the history: {error}");
         }

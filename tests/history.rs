@@ -33,6 +33,17 @@ stages:
     params: { dataset: lambda, rows: 20, functions: 1 }
 "#;
 
+#[test]
+fn a_new_history_has_only_the_run_that_made_it() {
+    for _ in 0..10 {
+        let text = "stages:\n  a: { kind: command, params: { run: 'true' } }\n";
+        let project = Project::new().file("p.yaml", text);
+        project.run(&["run", "p.yaml"]).expect(0);
+        let runs = json(&project, &["runs", "--json"]);
+        assert!(!runs.to_string().contains("rebuilt"), "{runs}");
+    }
+}
+
 fn chain() -> Project {
     Project::new().file("chain.yaml", CHAIN).file("in.txt", "a\n")
 }

@@ -19,10 +19,6 @@ use crate::store::Store;
 ///
 /// SQLite's, where it cannot be written.
 pub fn rebuild(connection: &mut Connection, folder: &Path) -> rusqlite::Result<()> {
-    // The store is not opened for nothing: mostly it is as new as the history.
-    if !folder.join("roots").is_dir() {
-        return Ok(());
-    }
     // A store that cannot be read gives nothing, and whoever needs it says why.
     let Ok(store) = Store::open(folder) else { return Ok(()) };
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

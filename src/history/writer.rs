@@ -53,11 +53,17 @@ struct Place {
     begun: HashMap<String, i64>,
 }
 
-/// Writes all that comes, until nobody can send any more.
+/// Writes all that comes, until nobody can send any more. A new file begins with what the store's
+/// roots tell, where there were any.
 ///
 /// Says first of all what a person should know of the file, if anything.
-pub fn write_all(path: &Path, writes: &Receiver<Write>, trouble: &Sender<Option<String>>) {
-    let (opened, said) = open(path);
+pub fn write_all(
+    path: &Path,
+    has_roots: bool,
+    writes: &Receiver<Write>,
+    trouble: &Sender<Option<String>>,
+) {
+    let (opened, said) = open(path, has_roots);
     // Whoever has gone does not want to know.
     let _ = trouble.send(said);
     let mut connection = opened.ok();
@@ -140,10 +146,10 @@ fn write_one(
 }
 
 /// Opens the history, and says what a person should know; a file that is none is set aside.
-fn open(path: &Path) -> (Result<Connection, SchemaError>, Option<String>) {
+fn open(path: &Path, has_roots: bool) -> (Result<Connection, SchemaError>, Option<String>) {
     let damaged = [Some(ErrorCode::NotADatabase), Some(ErrorCode::DatabaseCorrupt)];
     let shown = path.display();
-    match connect(path) {
+    match connect(path, has_roots) {
         // Anything else, such as a lock, a full disk or a missing right, passes: the file is sound.
         Err(SchemaError::Sqlite(error)) if damaged.contains(&error.sqlite_error_code()) => {
             let aside = set_aside(path);
@@ -152,7 +158,7 @@ fn open(path: &Path) -> (Result<Connection, SchemaError>, Option<String>) {
                 "the history `{shown}` is damaged ({error}): it is now `{aside}`, and a new one \
                  begins; results are files of the store, and none is touched"
             );
-            (connect(path), Some(message))
+            (connect(path, has_roots), Some(message))
         }
         Err(error) => {
             let message = format!("nothing is written to the history `{shown}`: {error}");
@@ -162,7 +168,7 @@ fn open(path: &Path) -> (Result<Connection, SchemaError>, Option<String>) {
     }
 }
 
-fn connect(path: &Path) -> Result<Connection, SchemaError> {
+fn connect(path: &Path, has_roots: bool) -> Result<Connection, SchemaError> {
     if let Some(folder) = path.parent() {
         let _ = fs::create_dir_all(folder);
     }
@@ -178,6 +184,7 @@ fn connect(path: &Path) -> Result<Connection, SchemaError> {
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "cache_size", CACHE)?;
     if schema::migrate(&mut connection)? == 0
+        && has_roots
         && let Some(folder) = path.parent()
     {
         rebuild::rebuild(&mut connection, folder)?;
