@@ -304,3 +304,22 @@ stages:
     assert!(verified > 0 && left > 1 && verified + left == 21, "{verified} {left}");
     project.run(&["run", "p.yaml", "--verify", "most"]).expect(2);
 }
+
+#[test]
+fn a_secret_in_the_name_of_a_file_is_not_told() {
+    let text = "
+name: p
+stages:
+  a:
+    kind: command
+    secrets: [TOKEN]
+    params: { run: 'cat $TOKEN; echo x > new-$TOKEN' }
+";
+    let project = Project::new().file("p.yaml", text).file("hunter2-hunter2", "");
+    let mut command = json_run(&project, &["p.yaml", "--audit"]);
+    let output = Output::of(command.env("TOKEN", "hunter2-hunter2")).expect(0);
+    let said = format!("{}{}", output.stdout, output.stderr);
+    assert!(!said.contains("hunter2"), "{said}");
+    let told = undeclared(&output, "a");
+    assert!(told.iter().any(|one| one.starts_with("read ***:")), "{told:?}");
+}

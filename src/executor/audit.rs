@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use super::process::program;
+use super::secrets::Secrets;
 use super::worker::{Job, Message, attempt_folder};
 use super::{Run, Task};
 use crate::event::{Event, Outcome};
@@ -143,9 +144,18 @@ pub(super) fn tell(job: &Job) {
         _ => job.root.clone(),
     };
     let accesses = accesses::accesses(&trace, &undeclared::resolve(&folder), &undeclared::resolve);
-    let uses = undeclared::find(job, artifacts, &accesses);
+    let uses = without_secrets(undeclared::find(job, artifacts, &accesses), &job.terms.secrets);
     // The loop listens as long as a worker lives; at a second Ctrl-C nobody does.
     let _ = job.sender.send(Message::Audited { task: job.task, uses });
+}
+
+/// Masks values that nobody may see in the names of files.
+fn without_secrets(uses: BTreeSet<Use>, secrets: &Secrets) -> BTreeSet<Use> {
+    if secrets.is_empty() {
+        return uses;
+    }
+    let masked = |path: &Path| PathBuf::from(secrets.redact(&path.to_string_lossy()));
+    uses.into_iter().map(|(access, path)| (access, masked(&path))).collect()
 }
 
 /// What the traces of a run have told so far.
