@@ -218,7 +218,14 @@ impl Store {
     /// Copies a blob to a temporary file in `folder` and renames that.
     fn write_artifact_through(&self, folder: &Path, path: &Path, digest: Digest) -> io::Result<()> {
         let blob = self.blob_path(digest);
-        let copy = |temporary: &Path| copy(&blob, temporary);
+        let copy = |temporary: &Path| {
+            // On a full disk, half a copy would take the room that is wanted.
+            copy(&blob, temporary).inspect_err(|error| match error.kind() {
+                // Of another's, or never made.
+                io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound => {}
+                _ => drop(fs::remove_file(temporary)),
+            })
+        };
         let temporary = tempfile::Builder::new().prefix(files::TEMPORARY).make_in(folder, copy)?;
         temporary.persist(path).map_err(|failed| failed.error)
     }

@@ -15,14 +15,14 @@ pub(super) const FOLDER: &str = "listings";
 const LARGEST: usize = 1 << 20;
 
 impl Store {
-    /// Keeps the listing of `digest`, unless it is there or large.
+    /// Keeps the listing of `digest`, unless it is there whole or large.
     ///
     /// # Errors
     ///
     /// [`StoreError::Io`] where it cannot be written.
     pub fn keep_listing(&self, digest: Digest, text: &[u8]) -> Result<(), StoreError> {
         let path = self.path(FOLDER).join(digest.to_string());
-        if text.len() > LARGEST || path.exists() {
+        if text.len() > LARGEST || self.listing(digest).is_some() {
             return Ok(());
         }
         files::write_through(&self.temporaries(), &path, text)?;
