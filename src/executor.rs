@@ -152,6 +152,7 @@ pub fn run(
     }
     let store = Arc::new(Store::open(&root.join(".runner"))?);
     store.create()?;
+    process::orphans::adopt();
     let _lease = store.lease();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (outcome, history) = runtime.block_on(async {

@@ -42,6 +42,38 @@ stages:
     assert_eq!(run(&project, &["slow.yaml"]), ["quick cached", "done: 0 ran, 1 cached"]);
 }
 
+/// A daemon is left by a stage that began it in the folder of its outputs; the next one has the same
+/// name for its own.
+const LATE: &str = r#"
+name: late
+stages:
+  one:
+    kind: command
+    params:
+      run: >-
+        cd "$RUNNER_OUTPUTS"; echo one > o.txt;
+        setsid sh -c 'while test ! -e "$ROOT/go"; do sleep 0.01; done; echo late > o.txt; echo > "$ROOT/written"' > "$ROOT/daemon" 2>&1 &
+        sleep 0.1
+      outputs: { o: o.txt }
+  two:
+    kind: command
+    needs: [one]
+    params:
+      run: >-
+        echo two > ${outputs.o}; echo > go; while test ! -e written; do sleep 0.01; done
+      outputs: { o: o.txt }
+"#;
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_a_stage_leaves_running_does_not_write_into_the_outputs_of_the_next() {
+    let project = Project::new().file("late.yaml", LATE);
+    let mut command = json_run(&project, &["late.yaml", "--jobs", "1"]);
+    Output::of(command.env("ROOT", project.root())).expect(0);
+    assert_eq!(project.read("artifacts/late/one/o.txt"), "one\n");
+    assert_eq!(project.read("artifacts/late/two/o.txt"), "two\n");
+}
+
 /// Fails until it has been tried as often as `good` says.
 const FLAKY: &str = "
 name: flaky

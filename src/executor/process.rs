@@ -30,6 +30,8 @@ mod child;
 mod log;
 mod logging;
 mod metrics;
+#[cfg_attr(not(target_os = "linux"), path = "process/orphans/portable.rs")]
+pub mod orphans;
 pub mod program;
 
 use child::Child;
@@ -224,14 +226,14 @@ impl Group {
         Group(child.id())
     }
 
-    /// Sends a signal to all members. That there is none left is no error.
-    fn signal(&self, signal: Signal) {
-        if let Some(id) = self.0 {
-            let _ = kill_process_group(id, signal);
-        }
+    /// Sends a signal to all members; says whether there was any left.
+    fn signal(&self, signal: Signal) -> bool {
+        self.0.is_some_and(|id| kill_process_group(id, signal).is_ok())
     }
 
     fn lives(&self) -> bool {
+        // Members whose parents have ended are ours to reap: a dead one counts until then.
+        orphans::any();
         self.0.is_some_and(|id| test_kill_process_group(id).is_ok())
     }
 
@@ -240,14 +242,15 @@ impl Group {
     /// The kernel gives no new process the id of a group that has members, so this hits nobody else
     /// but where ids went once around since the last member was reaped.
     async fn kill(mut self) {
-        self.signal(Signal::KILL);
-        let gone = async {
-            while self.lives() {
-                time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        // Where nobody reaps them, dead members stay in the table: nothing to wait for.
-        let _ = time::timeout(SETTLE, gone).await;
+        if self.signal(Signal::KILL) {
+            let gone = async {
+                while self.lives() {
+                    time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            // Where nobody reaps them, dead members stay in the table: nothing to wait for.
+            let _ = time::timeout(SETTLE, gone).await;
+        }
         self.0 = None;
     }
 }

@@ -28,7 +28,7 @@ use crate::fingerprint::{Digest, Fingerprint, Manifest};
 use crate::freshness::{Found, content, look_up};
 use crate::pipeline::Source;
 use crate::schedule::TaskId;
-use crate::stage::{self, Context, Failure, Finished, OutputSpec, Params, Stop};
+use crate::stage::{self, Context, Failure, Finished, OutputSpec, Params, StageKind, Stop};
 use crate::store::artifacts::{Artifact, Placed};
 use crate::store::{Entry, Store, StoreError, files, lock, work};
 use crate::study::{Curve, StopRule};
@@ -286,7 +286,7 @@ pub(super) fn finish(job: &Job, given: Result<Given, Stop>, curve: Curve) -> End
     let given = match &job.verify {
         Some(entry) => {
             let compared = verify::compare(job, entry, given);
-            job.store.end_work(&job.attempt);
+            end_work(job);
             return compared.unwrap_or_else(|stop| End::Stopped(stop, curve));
         }
         None => given,
@@ -301,7 +301,7 @@ pub(super) fn finish(job: &Job, given: Result<Given, Stop>, curve: Curve) -> End
             End::Stopped(stop, curve)
         }
     };
-    job.store.end_work(&job.attempt);
+    end_work(job);
     if let End::Ran(_) = end
         && job.created.elapsed() > WORTH_A_SYNC
         && let Err(error) = job.store.sync()
@@ -310,6 +310,12 @@ pub(super) fn finish(job: &Job, given: Result<Given, Stop>, curve: Curve) -> End
         tracing::warn!("{error}");
     }
     end
+}
+
+/// Lets go of the working folder, which another action may have where nobody can be at work in it.
+fn end_work(job: &Job) {
+    let is_left = job.params.kind() != StageKind::Command || !process::orphans::any();
+    job.store.end_work(&job.attempt, is_left);
 }
 
 /// Moves the outputs into the store and writes the entry: blobs first.

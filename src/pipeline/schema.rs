@@ -159,7 +159,7 @@ pub(super) const STAGE_FIELDS: [(&str, &str); 15] = [
     ),
     (
         "timeout",
-        "After how long it is given up, such as `90s`, `30m` or `1h30m`: a command and all that it started gets SIGTERM, then SIGKILL. Of a tune's base it holds for each trial, of a tune for its whole study. Never part of its result, as all fields below.",
+        "After how long it is given up, such as `90s`, `30m` or `1h30m`: a command and all of its process group gets SIGTERM, then SIGKILL. Of a tune's base it holds for each trial, of a tune for its whole study. Never part of its result, as all fields below.",
     ),
     (
         "retries",

@@ -251,7 +251,7 @@ fn a_working_folder_is_handed_on_empty_and_under_another_name() {
     fs::create_dir(first.join("outputs/left")).unwrap();
     fs::write(first.join("outputs/left/file"), b"left").unwrap();
     fs::write(first.join(work::METRICS), b"{}").unwrap();
-    store.end_work("first");
+    store.end_work("first", true);
 
     store.begin_work("second").unwrap();
     let second = store.attempt_path("second");
@@ -262,12 +262,12 @@ fn a_working_folder_is_handed_on_empty_and_under_another_name() {
 
     // Rights that a program took away are no other's to find.
     fs::set_permissions(second.join("outputs"), fs::Permissions::from_mode(0o500)).unwrap();
-    store.end_work("second");
+    store.end_work("second", true);
     store.begin_work("third").unwrap();
     let third = store.attempt_path("third");
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
     assert_eq!(mode(&third.join("outputs")), mode(&third));
-    store.end_work("third");
+    store.end_work("third", true);
     store.leave_work();
     assert_eq!(names(&store.path("work")), 0);
 }
@@ -277,7 +277,7 @@ fn a_link_leads_to_its_blob_whatever_a_program_has_put_in_its_place() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);
     let blob = put(&store, b"rows");
-    let link = || store.link(blob.digest, "csv").unwrap();
+    let link = || store.link(blob.digest, "rows", "csv").unwrap();
     assert_eq!(fs::read(link()).unwrap(), b"rows");
     assert_eq!(link().extension().unwrap(), "csv");
     let inode = || fs::symlink_metadata(link()).unwrap().ino();
@@ -296,7 +296,7 @@ fn a_sweep_leaves_the_folders_of_a_process_that_lives() {
     store.begin_work("first").unwrap();
     other.sweep();
     assert!(store.attempt_path("first").exists());
-    store.end_work("first");
+    store.end_work("first", true);
     other.sweep();
     assert_eq!(files::list(&store.path("work")).len(), 1);
     // Dies without a word.

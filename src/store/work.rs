@@ -2,8 +2,8 @@
 //!
 //! A folder is emptied and handed on, not removed: a run of ten thousand commands would make and
 //! remove seven files and folders for each, and a file system has more to do with that than the
-//! commands have to do. A folder has another name for each attempt, so that a program that was left
-//! behind writes into none that is in use.
+//! commands have to do. A folder has another name for each attempt, and is not handed on while a program
+//! that was left behind may be at work in it.
 //!
 //! All of a process lies in its pool, whose lock says to others that the process lives.
 
@@ -77,14 +77,18 @@ impl Store {
     }
 
     /// Empties the folder of an attempt that has ended and keeps it for another; removes it where it
-    /// is no longer as it was made.
-    pub fn end_work(&self, attempt: &str) {
+    /// is no longer as it was made, or where it is not `left` by all who may have been at work in it:
+    /// they keep the folder whatever its name is.
+    pub fn end_work(&self, attempt: &str, left: bool) {
         let folder = self.attempt_path(attempt);
-        match (empty(&folder), self.pool.lock().as_mut()) {
-            (Ok(()), Some(made)) => made.spares.push(folder),
-            // What cannot be removed either is swept by a later run.
-            _ => drop(files::remove_folder(&folder)),
+        if left
+            && empty(&folder).is_ok()
+            && let Some(made) = self.pool.lock().as_mut()
+        {
+            return made.spares.push(folder);
         }
+        // What cannot be removed either is swept by a later run.
+        let _ = files::remove_folder(&folder);
     }
 
     /// Removes what this process has for its actions.

@@ -20,7 +20,7 @@ use std::{iter, ptr};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, getpid, pidfd_open, waitpid};
 use tokio::io::unix::AsyncFd;
 
-use super::program;
+use super::{orphans, program};
 
 /// Bytes of the child's stack until its exec; it calls the system and nothing else.
 const STACK: usize = 32 * 1024;
@@ -52,8 +52,9 @@ impl Child {
             // It is readable from the program's end on, however early that came.
             let mut ended = self.handle.readable().await?;
             self.status = look(self.id)?;
-            if self.status.is_none() {
-                ended.clear_ready();
+            match self.status {
+                Some(_) => orphans::forget(self.id),
+                None => ended.clear_ready(),
             }
         }
     }
@@ -68,8 +69,8 @@ fn look(id: Pid) -> io::Result<Option<ExitStatus>> {
 impl Drop for Child {
     fn drop(&mut self) {
         // One that was killed but not waited for would stay in the system's table.
-        if self.status.is_none() {
-            let _ = look(self.id);
+        if self.status.is_none() && look(self.id).is_ok_and(|status| status.is_some()) {
+            orphans::forget(self.id);
         }
     }
 }
@@ -105,7 +106,10 @@ pub fn spawn(command: Command, output: File, errors: File) -> io::Result<Child> 
         parent: getpid().as_raw_nonzero().get(),
         error: 0,
     };
+    let mut programs = orphans::programs();
     let id = start(&mut image)?;
+    programs.push(id);
+    drop(programs);
     let handle = pidfd_open(id, PidfdFlags::NONBLOCK).map_err(io::Error::from).and_then(register);
     match handle {
         Ok(handle) => Ok(Child { id, handle, status: None }),
@@ -113,6 +117,7 @@ pub fn spawn(command: Command, output: File, errors: File) -> io::Result<Child> 
             // Nobody could wait for it.
             let _ = rustix::process::kill_process_group(id, rustix::process::Signal::KILL);
             let _ = waitpid(Some(id), WaitOptions::empty());
+            orphans::forget(id);
             Err(error)
         }
     }
