@@ -213,7 +213,10 @@ impl Run<'_> {
             let mut wanted = params.all_objectives().map(|objective| objective.metric());
             let metric = wanted.find(|metric| !is_finite(*metric))?;
             let known: Vec<&str> = entry.metrics.keys().map(String::as_str).collect();
-            let help = format!("it reported {}", known.join(", "));
+            let help = match known.is_empty() {
+                true => "it reported no metric at all".to_owned(),
+                false => format!("it reported {}", known.join(", ")),
+            };
             let failure = Failure::new(format!("it reported no `{metric}`")).help(help);
             Some(failure.deterministic())
         });

@@ -190,10 +190,18 @@ fn settle(node: &mut Node, text: &str, problems: &mut Vec<Problem>) {
             let written = text.get(node.place.start..node.place.end).unwrap_or("");
             let digits = written.trim_start_matches(['-', '+']);
             if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
-                problems.push(
-                    Problem::new(node.place, format!("the whole number `{written}` is too large"))
-                        .help(format!("whole numbers go from {} to {}", i64::MIN, u64::MAX)),
-                );
+                // YAML 1.1 read octal digits there, and so YAML 1.2 reads no whole number.
+                let (message, help) = match digits.strip_prefix('0') {
+                    Some(_) => (
+                        format!("`{written}` begins with a zero, as no whole number does"),
+                        format!("quote it to keep it as a text: '{written}'"),
+                    ),
+                    None => (
+                        format!("the whole number `{written}` is too large"),
+                        format!("whole numbers go from {} to {}", i64::MIN, u64::MAX),
+                    ),
+                };
+                problems.push(Problem::new(node.place, message).help(help));
             }
         }
         _ => node.place = trimmed(node.place, text),
@@ -369,12 +377,13 @@ mod tests {
     #[test]
     fn flaws_of_a_whole_tree_are_all_collected() {
         let (node, problems) =
-            parse("a: 1\nb: 99999999999999999999\na: 2\nc: { d: 1, d: 2 }", 0, 0).unwrap();
+            parse("a: 1\nb: 99999999999999999999\na: 2\nc: { d: 1, d: 2, e: 010 }", 0, 0).unwrap();
         let said: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
         assert_eq!(
             said,
             [
                 "the whole number `99999999999999999999` is too large",
+                "`010` begins with a zero, as no whole number does",
                 "the key `d` is given twice",
                 "the key `a` is given twice",
             ]

@@ -231,7 +231,7 @@ pub fn check_search(params: &Params, base: &super::Params) -> Vec<ParamIssue> {
         && !matches!(base, super::Params::Train(_))
     {
         let message = format!("a `{}` has no `epochs` to take it from", base.kind().name());
-        let help = "give the steps of a whole trial";
+        let help = "give the steps of a whole trial as its `max_resource`";
         issues.push(ParamIssue::new("pruner.max_resource", message, help));
     }
     let known = shape::paths(base);
