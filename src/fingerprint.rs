@@ -251,8 +251,9 @@ pub enum FileChange {
     Removed(String),
 }
 
+/// Says of a number that it need not be written.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
-fn is_zero(number: &u64) -> bool {
+pub(crate) fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 

@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fingerprint::{Digest, DirtyReason, Fingerprint, Manifest};
+use crate::fingerprint::{self, Digest, DirtyReason, Fingerprint, Manifest};
 use crate::stage::Failure;
 use crate::study::Curve;
 
@@ -105,16 +105,11 @@ pub struct Entry {
     pub failure: Option<Failure>,
     /// Of a tune, how many trials failed in a way that another try might not: then its outputs are
     /// there, but it is not fresh.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "fingerprint::is_zero")]
     pub accidents: u64,
     /// Whether it ran as a trial: then its outputs are its study's to drop.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub of_trial: bool,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 /// One output of an entry.

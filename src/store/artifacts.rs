@@ -218,14 +218,7 @@ impl Store {
     /// Copies a blob to a temporary file in `folder` and renames that.
     fn write_artifact_through(&self, folder: &Path, path: &Path, digest: Digest) -> io::Result<()> {
         let blob = self.blob_path(digest);
-        let copy = |temporary: &Path| {
-            // On a full disk, half a copy would take the room that is wanted.
-            copy(&blob, temporary).inspect_err(|error| match error.kind() {
-                // Of another's, or never made.
-                io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound => {}
-                _ => drop(fs::remove_file(temporary)),
-            })
-        };
+        let copy = |temporary: &Path| copy(&blob, temporary);
         let temporary = tempfile::Builder::new().prefix(files::TEMPORARY).make_in(folder, copy)?;
         temporary.persist(path).map_err(|failed| failed.error)
     }
@@ -235,9 +228,14 @@ impl Store {
 ///
 /// On Linux a large one is a reflink, where the file system can.
 fn copy(blob: &Path, to: &Path) -> io::Result<()> {
-    let mut from = File::open(blob)?;
+    let from = File::open(blob)?;
+    let made = File::options().write(true).create_new(true).open(to)?;
+    // On a full disk, half a copy would take the room that is wanted.
+    fill(from, made).inspect_err(|_| drop(fs::remove_file(to)))
+}
+
+fn fill(mut from: File, mut to: File) -> io::Result<()> {
     let length = from.metadata()?.len();
-    let mut to = File::options().write(true).create_new(true).open(to)?;
     if length > SMALL {
         return io::copy(&mut from, &mut to).map(|_| ());
     }

@@ -157,10 +157,10 @@ impl Store {
         if synced.is_err() {
             self.unsynced.has_failed.store(true, Ordering::Release);
         }
-        match self.unsynced.has_failed.load(Ordering::Acquire) {
-            true => synced.and(Err(std::io::Error::other("the system could not write all files"))),
-            false => synced,
+        if synced.is_ok() && self.unsynced.has_failed.load(Ordering::Acquire) {
+            return Err(std::io::Error::other("the system could not write all files"));
         }
+        synced
     }
 
     /// Keeps a file as it is now, whatever another process puts in its place; `None` where there is
