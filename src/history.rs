@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 
 /// The size of SQLite's cache; below 0 it is in KiB. Its own 2 MiB would fill as the history grows, of
 /// which hardly any is read again.
-const CACHE: i64 = -256;
+const CACHE: i64 = -128;
 
 /// The latest rows of a stage that are looked at for its fingerprints, so that a long history costs
 /// a run no more than a short one.

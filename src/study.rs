@@ -31,7 +31,7 @@ mod trials;
 
 pub use check::{check_sampler, check_space};
 pub use importance::importance;
-pub use named::Named;
+pub use named::{Named, Row, Rows};
 pub use ranking::Best;
 pub use trials::{Steps, Study, StudyConfig, Trial, TrialEnd, TrialState};
 
@@ -57,6 +57,9 @@ pub type StopRule = Option<Arc<dyn Fn(&[CurvePoint]) -> bool + Send + Sync>>;
 
 /// The values of a trial's parameters by their dotted path.
 pub type Point = Named<Value>;
+
+/// A point that a study holds.
+pub type PointRow<'a> = Row<'a, Value>;
 
 /// One searched parameter: exactly one of its first five fields says which values it may take.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

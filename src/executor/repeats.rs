@@ -10,7 +10,7 @@ use crate::event::TrialOutcome;
 use crate::fingerprint::Fingerprint;
 use crate::stage::tune::RepeatRecord;
 use crate::stage::{Failure, Params};
-use crate::study::{Curve, Named, Point, TrialState};
+use crate::study::{Curve, Point, TrialState};
 
 /// How a trial, or one repeat of it, ended, before the study is told.
 pub(super) enum Ended {
@@ -50,8 +50,8 @@ pub(super) struct Gathered {
     pub(super) outcome: TrialOutcome,
     /// Since its first repeat began; 0 where none of them ran.
     pub(super) seconds: f64,
-    /// The repeats, for the table; their seeds are the study's affair.
-    pub(super) repeats: Vec<RepeatRecord>,
+    /// The repeats and their metrics, for the table; their seeds are the study's affair.
+    pub(super) repeats: Vec<(RepeatRecord, BTreeMap<String, f64>)>,
     /// Whether the first repeat ran now, so that its outputs are this study's to drop.
     pub(super) first_ran: bool,
 }
@@ -86,15 +86,10 @@ impl Gathering {
 
     /// Makes one end of all: a failure where one failed, else what became of the first where it was
     /// stopped, else the means.
-    ///
-    /// `before` has the names of an earlier trial's metrics, which are mostly the same.
-    pub(super) fn gather(self, number: u64, before: Option<&Named<f64>>) -> Gathered {
+    pub(super) fn gather(self, number: u64) -> Gathered {
         let outcome = outcome(&self.ended);
-        let repeats = self
-            .ended
-            .iter()
-            .map(|(index, repeat)| record((number, *index), repeat, before))
-            .collect();
+        let ended = self.ended.iter();
+        let repeats = ended.map(|(index, repeat)| record((number, *index), repeat)).collect();
         let first = self.ended.get(&0).map(|first| first.outcome);
         let ran = !matches!(outcome, TrialOutcome::Cached | TrialOutcome::Cancelled);
         let started = self.started.filter(|_| ran);
@@ -122,28 +117,20 @@ fn outcome(ended: &BTreeMap<u64, Repeat>) -> TrialOutcome {
     weightiest.into_iter().find(|outcome| has(*outcome)).unwrap_or(TrialOutcome::Cancelled)
 }
 
-fn record(
-    (number, index): (u64, u64),
-    repeat: &Repeat,
-    before: Option<&Named<f64>>,
-) -> RepeatRecord {
+fn record((number, index): (u64, u64), repeat: &Repeat) -> (RepeatRecord, BTreeMap<String, f64>) {
     let (state, metrics, curve) = match &repeat.end {
         Ended::Complete(metrics, curve) => (TrialState::Complete, metrics.clone(), Some(curve)),
         Ended::Pruned(curve) => (TrialState::Pruned, BTreeMap::new(), Some(curve)),
         Ended::Failed(_) | Ended::Cancelled => (TrialState::Failed, BTreeMap::new(), None),
     };
-    let mut metrics = Named::from(metrics);
-    if let Some(before) = before {
-        metrics.share_names(before);
-    }
-    RepeatRecord {
+    let record = RepeatRecord {
         number,
         repeat: index,
         state,
-        metrics,
         steps: curve.and_then(|curve| curve.points.last()).map_or(0, |point| point.step),
         fingerprint: repeat.fingerprint.0.0,
-    }
+    };
+    (record, metrics)
 }
 
 fn end(ended: BTreeMap<u64, Repeat>, several: bool) -> Ended {
@@ -223,11 +210,11 @@ mod tests {
             note(&mut trial, repeat, complete(loss, name), TrialOutcome::Cached);
         }
         assert!(trial.is_over());
-        let gathered = trial.gather(0, None);
+        let gathered = trial.gather(0);
         let Ended::Complete(metrics, _) = gathered.end else { panic!("it is complete") };
         assert_eq!(metrics, BTreeMap::from([("loss".to_owned(), 3.0)]));
         assert_eq!((gathered.outcome, gathered.first_ran), (TrialOutcome::Cached, false));
-        let numbers: Vec<u64> = gathered.repeats.iter().map(|repeat| repeat.repeat).collect();
+        let numbers: Vec<u64> = gathered.repeats.iter().map(|(repeat, _)| repeat.repeat).collect();
         assert_eq!(numbers, [0, 1, 2]);
     }
 
@@ -238,7 +225,7 @@ mod tests {
         note(&mut trial, 1, Ended::Failed(Failure::new("no disk")), TrialOutcome::Failed);
         let nan = Failure::new("the loss is NaN").deterministic();
         note(&mut trial, 2, Ended::Failed(nan), TrialOutcome::Failed);
-        let gathered = trial.gather(0, None);
+        let gathered = trial.gather(0);
         let Ended::Failed(failure) = gathered.end else { panic!("it failed") };
         assert_eq!(failure.message, "repeat 2: the loss is NaN");
         assert!(failure.deterministic && gathered.first_ran);

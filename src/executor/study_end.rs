@@ -8,7 +8,7 @@ use super::repeats::Ended;
 use super::study_outputs::Written;
 use super::tuning::StudyRun;
 use super::worker::Message;
-use super::{Run, Task, memory};
+use super::{Run, Task};
 use crate::event::{Event, Outcome};
 use crate::fingerprint::Manifest;
 use crate::schedule::TaskId;
@@ -76,14 +76,9 @@ impl Run<'_> {
             self.actions.note_run(fingerprint);
         }
         let store = Arc::clone(&self.store);
-        self.spawn(id, move || {
-            let written = run.write(&store);
-            // The study is over, and what it took does not come again.
-            memory::give_back();
-            match written {
-                Written::Ended(end) => Message::Ended { task: id, end },
-                Written::BestLost(study) => Message::Rebuild { task: id, study },
-            }
+        self.spawn(id, move || match run.write(&store) {
+            Written::Ended(end) => Message::Ended { task: id, end },
+            Written::BestLost(study) => Message::Rebuild { task: id, study },
         });
     }
 
@@ -91,7 +86,8 @@ impl Run<'_> {
     /// removed them.
     pub(super) fn rebuild_best(&mut self, id: TaskId, run: StudyRun) {
         let Some(best) = run.study.best() else { return };
-        let (number, point) = (best.number, best.point.clone());
+        let number = best.number;
+        let point = run.study.point(number).to_named();
         let params = tune::trial_params(&run.base.params, &point);
         self.studies.insert(id, run);
         match params {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::actions::LOCK_POLL;
+use super::memory;
 use super::tuning::StudyRun;
 use super::worker::{End, Keep};
 use crate::fingerprint::{Digest, Fingerprint, Manifest};
@@ -11,7 +12,7 @@ use crate::freshness::{self, Found};
 use crate::stage::tune::{self, RepeatRecord, Results};
 use crate::stage::{Failure, Params};
 use crate::store::{Entry, Store, StoreError, files, lock};
-use crate::study::{Best, Curve, Named, Objective};
+use crate::study::{Best, Curve, Objective, Row};
 
 impl StudyRun {
     /// Says whether a trial is more than one action.
@@ -42,7 +43,7 @@ impl StudyRun {
     }
 
     /// Gives the value of the first objective among what was kept of a trial's metrics.
-    fn value(&self, metrics: &Named<f64>) -> f64 {
+    fn value(&self, metrics: Row<'_, f64>) -> f64 {
         let metric = self.study.config().objective.metric();
         metrics.get(metric).copied().unwrap_or(f64::NAN)
     }
@@ -50,38 +51,41 @@ impl StudyRun {
     /// Gives the best trial's value where its action gave another when it was run for the study.
     pub(super) fn is_other_than_best(&self, metrics: &BTreeMap<String, f64>) -> Option<f64> {
         let number = self.study.best()?.number;
+        let Params::Tune(params) = &self.stage.params else { return None };
         let first = |one: &&RepeatRecord| one.number == number && one.repeat == 0;
         let before = match self.has_repeats() {
-            true => &self.repeats.iter().find(first)?.metrics,
-            false => &self.records.get(number as usize)?.metrics,
+            true => {
+                let first = self.repeats.iter().find(first)?;
+                self.repeat_metrics.get(first.place(params.repeats))
+            }
+            false => self.metrics.get(number as usize),
         };
         let (value, before) = (self.values(metrics).0, self.value(before));
         (value != before).then_some(value)
     }
 
-    /// Takes note of what a trial gave that has ended.
-    pub(super) fn record(&mut self, number: u64, metrics: BTreeMap<String, f64>, curve: &Curve) {
-        let mut metrics = Named::from(metrics);
-        let before = self.records[..number as usize].iter().rev();
-        if let Some(before) = before.map(|one| &one.metrics).find(|one| !one.is_empty()) {
-            metrics.share_names(before);
-        }
-        let record = &mut self.records[number as usize];
-        record.metrics = metrics;
-        record.steps = curve.points.last().map_or(0, |point| point.step);
+    /// Takes note of what a trial gave that is complete.
+    pub(super) fn record(&mut self, number: u64, metrics: BTreeMap<String, f64>) {
+        self.metrics.set(number as usize, metrics.into());
         self.told += 1;
+    }
+
+    /// Takes note of what one of several repeats came to.
+    pub(super) fn record_repeat(&mut self, repeat: RepeatRecord, metrics: BTreeMap<String, f64>) {
+        let Params::Tune(params) = &self.stage.params else { return };
+        self.repeat_metrics.set(repeat.place(params.repeats), metrics.into());
+        self.repeats.push(repeat);
     }
 
     /// Gives the fingerprint of a trial's action; of several repeats, that of the first.
     pub(super) fn fingerprint(&self, number: u64) -> Option<Fingerprint> {
-        let record = self.records.get(number as usize)?;
-        record.fingerprint.map(|bytes| Fingerprint(Digest(bytes)))
+        let fingerprint = *self.fingerprints.get(number as usize)?;
+        fingerprint.map(|bytes| Fingerprint(Digest(bytes)))
     }
 
     /// Gives the fingerprints of the trials that have begun.
     pub(super) fn fingerprints(&self) -> impl Iterator<Item = Fingerprint> {
-        let all = self.records.iter().filter_map(|record| record.fingerprint);
-        all.map(|bytes| Fingerprint(Digest(bytes)))
+        self.fingerprints.iter().flatten().map(|bytes| Fingerprint(Digest(*bytes)))
     }
 
     /// Writes the tune's entry: the best trial's outputs, the table of trials, the best params; and
@@ -106,7 +110,11 @@ impl StudyRun {
         };
         let _ = files::remove_folder(&store.work_path(self.manifest.fingerprint()));
         drop(lock);
-        if let Err(error) = self.drop_others(store) {
+        let others = self.others();
+        // The study is over, and what it and its outputs took does not come again either.
+        drop(self);
+        memory::give_back();
+        if let Err(error) = store.drop_outputs(&others) {
             // They only take room, and collection gives it back.
             tracing::warn!("{error}");
         }
@@ -142,9 +150,13 @@ impl StudyRun {
             study: &self.study,
             params,
             base: &self.base.params,
-            trials: &self.records,
+            metrics: &self.metrics,
+            fingerprints: &self.fingerprints,
             repeats: &self.repeats,
+            repeat_metrics: &self.repeat_metrics,
         };
+        // The outputs are large, and what the trials took does not come again.
+        memory::give_back();
         tune::write_outputs(&folder, &results)?;
         // No outputs may be dropped between the look at the best trial's and the tune's entry.
         let _lock = lock::shared(&store.path("locks/publish")).map_err(failed)?;
@@ -160,15 +172,12 @@ impl StudyRun {
             outputs.insert(spec.name, blob);
         }
         outputs.values_mut().for_each(|blob| blob.dropped = false);
-        let record = number.and_then(|number| self.records.get(number as usize));
+        let metrics = number.map(|number| self.metrics.get(number as usize));
+        let metrics = metrics.into_iter().flat_map(Row::iter);
         let entry = Entry {
             manifest: self.manifest.clone(),
             outputs,
-            metrics: record
-                .map(|record| {
-                    record.metrics.iter().map(|(name, value)| (name.clone(), *value)).collect()
-                })
-                .unwrap_or_default(),
+            metrics: metrics.map(|(name, value)| (name.clone(), *value)).collect(),
             curve: Curve::default(),
             failure: None,
             accidents: self.accidents,
@@ -178,24 +187,16 @@ impl StudyRun {
         Ok(Some(entry))
     }
 
-    /// Drops the outputs of all trials but the best `keep` and the base's own action, also where a
-    /// run that was killed stored them; what ran as a stage is not the study's to drop.
-    pub(super) fn drop_others(&self, store: &Store) -> Result<(), StoreError> {
-        let Params::Tune(params) = &self.stage.params else { return Ok(()) };
+    /// Gives the actions of this study that the store has outputs of, but for the best `keep` and the
+    /// base's own.
+    fn others(&self) -> Vec<Fingerprint> {
+        let Params::Tune(params) = &self.stage.params else { return Vec::new() };
         let kept = self.study.kept(usize::try_from(params.keep).unwrap_or(usize::MAX));
         let mut kept: Vec<Fingerprint> =
             kept.iter().filter_map(|trial| self.fingerprint(trial.number)).collect();
         kept.extend(self.manifest.base.as_ref().map(|base| base.fingerprint()));
         kept.extend(&self.wanted_beside);
-        let of_repeats = self.repeats.iter().map(|one| Fingerprint(Digest(one.fingerprint)));
-        let mut actions: Vec<Fingerprint> = self.fingerprints().chain(of_repeats).collect();
-        actions.sort_unstable();
-        actions.dedup();
-        let others = actions.into_iter().filter(|one| !kept.contains(one));
-        let is_to_drop = |one: &Fingerprint| {
-            store.trial_entry(*one).is_some_and(|one| one.of_trial && one.has_bytes())
-        };
-        store.drop_outputs(&others.filter(is_to_drop).collect::<Vec<_>>())
+        self.stored.iter().filter(|one| !kept.contains(one)).copied().collect()
     }
 }
 

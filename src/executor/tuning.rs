@@ -5,7 +5,7 @@
 //! trial that some stage or study ran before is a hit, and its stored curve is replayed through this
 //! study's stop rule, which decides as it would have on a growing one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::repeats::{Ended, Gathered, Gathering};
 use super::stage_ref::StageRef;
@@ -18,10 +18,10 @@ use crate::event::{Event, Outcome, TrialOutcome};
 use crate::fingerprint::{Fingerprint, Manifest};
 use crate::freshness;
 use crate::schedule::TaskId;
-use crate::stage::tune::{self, RepeatRecord, TrialRecord};
+use crate::stage::tune::{self, RepeatRecord};
 use crate::stage::{Failure, Params, Stop};
 use crate::store::Entry;
-use crate::study::{Curve, Point, Study, TrialEnd};
+use crate::study::{Point, Rows, Study, TrialEnd};
 
 /// The study of a running tune stage.
 pub(super) struct StudyRun {
@@ -30,13 +30,19 @@ pub(super) struct StudyRun {
     pub(super) manifest: Manifest,
     digests: freshness::InputDigests,
     pub(super) study: Study,
-    /// What is known of each trial that has been asked for, by number.
-    pub(super) records: Vec<TrialRecord>,
+    /// The fingerprint of each trial's action, by number; none where its params made no action.
+    pub(super) fingerprints: Vec<Option<[u8; 32]>>,
+    /// The metrics of each complete trial, by number.
+    pub(super) metrics: Rows<f64>,
     /// How many of them have been told.
     pub(super) told: u64,
     /// What each repeat of each trial came to, where there are several: else its record says it.
     pub(super) repeats: Vec<RepeatRecord>,
+    /// The metrics of each complete repeat, by [`RepeatRecord::place`].
+    pub(super) repeat_metrics: Rows<f64>,
     pub(super) keep: Keep,
+    /// The actions of trials and repeats that the store has, or may have, outputs of.
+    pub(super) stored: BTreeSet<Fingerprint>,
     /// The trials that have been asked for and not been told, by number.
     pub(super) under_way: BTreeMap<u64, Gathering>,
     /// Trials and repeats of them that are tasks of the schedule now.
@@ -58,7 +64,9 @@ impl Run<'_> {
         let study = tune::study(params, &base.params);
         let run = StudyRun {
             keep: keep_best(params),
-            records: study.room(),
+            stored: BTreeSet::new(),
+            fingerprints: study.room(),
+            metrics: study.room_for_rows(),
             study,
             stage,
             base,
@@ -66,6 +74,7 @@ impl Run<'_> {
             digests,
             told: 0,
             repeats: Vec::new(),
+            repeat_metrics: Rows::new(0),
             under_way: BTreeMap::new(),
             open: 0,
             last_failure: None,
@@ -88,7 +97,7 @@ impl Run<'_> {
         while !self.schedule.is_closed() && !self.is_overdue(id) {
             let Some(run) = self.studies.get_mut(&id) else { return };
             let Some((number, point)) = run.study.ask() else { break };
-            run.records.push(TrialRecord::default());
+            run.fingerprints.push(None);
             match tune::trial_params(&run.base.params, &point) {
                 Ok(params) => self.begin_trial(id, number, point, params),
                 Err(issue) => {
@@ -151,7 +160,7 @@ impl Run<'_> {
         let manifest = freshness::action_manifest(&params, &run.base, &run.digests);
         let fingerprint = manifest.fingerprint();
         if repeat == 0 {
-            run.records[number as usize].fingerprint = Some(fingerprint.0.0);
+            run.fingerprints[number as usize] = Some(fingerprint.0.0);
         }
         run.open += 1;
         let request = means::trial_request(&run.base, &run.stage, self.schedule.way(tune));
@@ -179,6 +188,8 @@ impl Run<'_> {
         match check {
             TrialCheck::Run => self.queue(id, fingerprint),
             TrialCheck::Pruned(curve) => {
+                // It may be a whole training's.
+                self.note_stored(id, fingerprint);
                 self.end_trial(id, Ended::Pruned(curve), TrialOutcome::Pruned);
             }
             TrialCheck::Ended(entry) => self.end_with_entry(id, &entry, TrialOutcome::Cached),
@@ -204,7 +215,18 @@ impl Run<'_> {
         }
     }
 
+    /// Takes note of an action that the store may have outputs of.
+    fn note_stored(&mut self, id: TaskId, fingerprint: Fingerprint) {
+        let Task::Trial(trial) = &self.tasks[id.index()] else { return };
+        if let Some(run) = self.studies.get_mut(&trial.tune) {
+            run.stored.insert(fingerprint);
+        }
+    }
+
     fn end_with_entry(&mut self, id: TaskId, entry: &Entry, outcome: TrialOutcome) {
+        if entry.has_bytes() {
+            self.note_stored(id, self.fingerprint(id));
+        }
         let Task::Trial(trial) = &self.tasks[id.index()] else { return };
         let Params::Tune(params) = &trial.stage.params else { return };
         let is_finite =
@@ -268,8 +290,7 @@ impl Run<'_> {
             return self.close_studies();
         }
         if let Some(trial) = run.under_way.remove(&number) {
-            let before = run.repeats.last().map(|one| &one.metrics);
-            let gathered = trial.gather(number, before);
+            let gathered = trial.gather(number);
             self.tell(tune, number, gathered);
         }
     }
@@ -279,7 +300,7 @@ impl Run<'_> {
         let Some(run) = self.studies.get_mut(&tune) else { return };
         let Gathered { point, end, outcome, seconds, repeats, first_ran } = trial;
         if run.has_repeats() {
-            run.repeats.extend(repeats);
+            repeats.into_iter().for_each(|(repeat, metrics)| run.record_repeat(repeat, metrics));
         }
         let value = match end {
             Ended::Complete(metrics, curve) => {
@@ -287,7 +308,7 @@ impl Run<'_> {
                 // A hit counts among the best too, so that a worse trial's outputs are not stored.
                 let is_kept = !(is_mean || outcome == TrialOutcome::Cached) || (run.keep)(&metrics);
                 let (value, others) = run.values(&metrics);
-                run.record(number, metrics, &curve);
+                run.record(number, metrics);
                 run.study.tell(number, TrialEnd::Complete { value, others, curve });
                 if is_mean && first_ran && !is_kept {
                     self.drop_early(tune, number);
@@ -295,7 +316,7 @@ impl Run<'_> {
                 Some(value)
             }
             Ended::Pruned(curve) => {
-                run.record(number, BTreeMap::new(), &curve);
+                run.told += 1;
                 run.study.tell(number, TrialEnd::Pruned { curve });
                 None
             }
@@ -323,7 +344,7 @@ impl Run<'_> {
     ) {
         let Some(run) = self.studies.get_mut(&tune) else { return };
         let stage = run.stage.name.clone();
-        run.record(number, BTreeMap::new(), &Curve::default());
+        run.told += 1;
         run.study.tell(number, TrialEnd::Failed);
         let mut message = format!("trial {number} failed: {failure}");
         if let Some(log) = &failure.log {

@@ -20,10 +20,11 @@ mod outputs;
 mod plots;
 mod repeats;
 mod shape;
+mod tables;
 #[cfg(test)]
 mod tests;
 
-pub use outputs::{RepeatRecord, Results, TrialRecord, write_outputs};
+pub use outputs::{RepeatRecord, Results, write_outputs};
 pub use repeats::{repeat_params, repeat_seed};
 pub use shape::trial_params;
 

@@ -6,17 +6,20 @@ use super::{Entry, Store, StoreError, files, lock};
 use crate::fingerprint::{Digest, Fingerprint};
 
 impl Store {
-    /// Gives up the outputs of these trials' actions: their entries stay, with digests. Bytes that another
-    /// entry has, or that a pipeline's stages have as they were last, are kept.
+    /// Gives up the outputs of those of these actions that ran as trials: their entries stay, with digests.
+    /// What ran as a stage is no study's to drop, and bytes that another entry has, or that a pipeline's
+    /// stages have as they were last, are kept.
     ///
     /// # Errors
     ///
     /// [`StoreError::Io`] where the store cannot be written.
     pub fn drop_outputs(&self, fingerprints: &[Fingerprint]) -> Result<(), StoreError> {
-        // Looked for outside the lock: mostly there is nothing to drop, and entries are many.
-        let has_bytes =
-            |one: &&Fingerprint| self.trial_entry(**one).is_some_and(|one| one.has_bytes());
-        let fingerprints: Vec<&Fingerprint> = fingerprints.iter().filter(has_bytes).collect();
+        let is_to_drop = |entry: &Entry| entry.of_trial && entry.has_bytes();
+        // Looked for outside the lock: often there is nothing to drop.
+        let fingerprints = fingerprints.iter();
+        let fingerprints: Vec<&Fingerprint> = fingerprints
+            .filter(|one| self.trial_entry(**one).is_some_and(|entry| is_to_drop(&entry)))
+            .collect();
         if fingerprints.is_empty() {
             return Ok(());
         }
@@ -25,7 +28,7 @@ impl Store {
         let roots: HashSet<Fingerprint> = self.roots().collect();
         let mut candidates = Vec::new();
         for fingerprint in fingerprints.into_iter().filter(|one| !roots.contains(one)) {
-            let Some(mut entry) = self.trial_entry(*fingerprint).filter(Entry::has_bytes) else {
+            let Some(mut entry) = self.trial_entry(*fingerprint).filter(is_to_drop) else {
                 continue;
             };
             candidates

@@ -101,15 +101,21 @@ fn an_edit_within_one_tick_is_noticed() {
 fn dropped_outputs_keep_their_digest_and_bytes_that_others_have() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);
-    let (shared, alone) = (entry(&store, "shared", b"same"), entry(&store, "alone", b"other"));
+    let of_trial = |name: &str, bytes: &[u8]| {
+        let entry = Entry { of_trial: true, ..entry(&store, name, bytes) };
+        store.put_entry(&entry).unwrap();
+        entry
+    };
+    let (shared, alone) = (of_trial("shared", b"same"), of_trial("alone", b"other"));
+    let (root, of_stage) = (of_trial("root", b"root"), entry(&store, "stage", b"stage"));
     let kept = entry(&store, "kept", b"same");
-    let root = entry(&store, "root", b"root");
     let roots = BTreeMap::from([("stage".to_owned(), root.manifest.fingerprint())]);
     store.put_roots("pipeline", &roots, |_| true).unwrap();
-    let all = [&shared, &alone, &root].map(|entry| entry.manifest.fingerprint());
+    let all = [&shared, &alone, &root, &of_stage].map(|entry| entry.manifest.fingerprint());
     store.drop_outputs(&all).unwrap();
-    assert_eq!(store.troubles(&kept), []);
-    assert_eq!(store.troubles(&root), []);
+    for entry in [&kept, &root, &of_stage] {
+        assert_eq!(store.troubles(entry), []);
+    }
     let alone = store.entry(alone.manifest.fingerprint()).unwrap();
     assert_eq!(alone.outputs["data"].digest, Digest::of(b"other"));
     assert!(matches!(&store.troubles(&alone)[..], [DirtyReason::OutputDropped { .. }]));

@@ -8,7 +8,7 @@
 
 use super::parzen::mass;
 use super::space::{Domain, Param, Range};
-use super::{Point, Study, Trial};
+use super::{PointRow, Study, Trial};
 
 /// The share of the trials that counts as the best.
 const BEST: f64 = 0.1;
@@ -23,7 +23,7 @@ const LEAST: f64 = 1e-12;
 /// of them. A parameter that no complete trial had has none.
 pub fn importance(study: &Study) -> Vec<(String, f64)> {
     let complete = study.complete();
-    let all: Vec<&Point> = complete.iter().map(|trial| &trial.point).collect();
+    let all: Vec<PointRow<'_>> = complete.iter().map(|trial| study.point(trial.number)).collect();
     let best = best_tenth(study, &complete);
     let params = study.space().params_by_path();
     let of = |param: &&Param| match all.len() {
@@ -45,7 +45,7 @@ pub fn importance(study: &Study) -> Vec<(String, f64)> {
 
 /// Gives the points of the best tenth: all that are no worse than the last of them, or of several
 /// objectives the best by front and hypervolume.
-fn best_tenth<'a>(study: &Study, complete: &[&'a Trial]) -> Vec<&'a Point> {
+fn best_tenth<'a>(study: &'a Study, complete: &[&Trial]) -> Vec<PointRow<'a>> {
     let count = (BEST * complete.len() as f64).ceil() as usize;
     let order = study.order(complete, count);
     let several = !study.config().others.is_empty();
@@ -54,14 +54,14 @@ fn best_tenth<'a>(study: &Study, complete: &[&'a Trial]) -> Vec<&'a Point> {
         place < count || !several && complete[*index].value == worst
     };
     let good = order.iter().enumerate().filter(|(place, index)| is_good((*place, index)));
-    good.map(|(_, &index)| &complete[index].point).collect()
+    good.map(|(_, &index)| study.point(complete[index].number)).collect()
 }
 
 /// Gives the divergence of a parameter's values in the best from those in all, weighed by the
 /// squared share of the best that have it over the share of all that do.
-fn divergence(param: &Param, best: &[&Point], all: &[&Point]) -> f64 {
+fn divergence(param: &Param, best: &[PointRow<'_>], all: &[PointRow<'_>]) -> f64 {
     let cells = cells(&param.domain);
-    let counts = |points: &[&Point]| counts(param, points, cells);
+    let counts = |points: &[PointRow<'_>]| counts(param, points, cells);
     let (of_best, of_all) = (counts(best), counts(all));
     let (with_best, with_all): (u64, u64) = (of_best.iter().sum(), of_all.iter().sum());
     if with_best == 0 || with_all < 2 || cells < 2 {
@@ -88,7 +88,7 @@ fn cells(domain: &Domain) -> usize {
 }
 
 /// Counts the points whose value lies in each cell.
-fn counts(param: &Param, points: &[&Point], cells: usize) -> Vec<u64> {
+fn counts(param: &Param, points: &[PointRow<'_>], cells: usize) -> Vec<u64> {
     let mut counts = vec![0; cells];
     for value in points.iter().filter_map(|point| point.get(&param.path)) {
         let coordinate = param.domain.coordinate(value);

@@ -1,7 +1,8 @@
-//! A small map from names to values that takes no more room than they do.
+//! A small map from names to values that takes no more room than they do, by itself or as a row of many.
 //!
 //! A study holds thousands of them, most of one or two names; a node of a `BTreeMap` has room for
-//! eleven. It knows nothing of what its values mean.
+//! eleven, and thousands of small allocations stand between what comes and goes, so that nothing
+//! there can be given back. It knows nothing of what its values mean.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -12,9 +13,6 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Values by name, in the order of the names.
-///
-/// A clone, and one that was collected, takes the room of its values alone; the names may be those of
-/// another.
 #[derive(Clone, PartialEq)]
 pub struct Named<V> {
     /// In order, each once.
@@ -23,10 +21,40 @@ pub struct Named<V> {
     values: Box<[V]>,
 }
 
+/// Values by name that stand elsewhere, in the order of the names.
+pub struct Row<'a, V> {
+    names: &'a [String],
+    values: &'a [V],
+}
+
+/// Many rows of values by name, by number: their values in one list, and each set of names once.
+#[derive(Debug)]
+pub struct Rows<V> {
+    names: Vec<Arc<[String]>>,
+    places: Vec<Place>,
+    values: Vec<V>,
+    /// The rows for which room is made with the first.
+    room: usize,
+}
+
+/// Where a row stands.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// Which of the sets of names it has.
+    names: usize,
+    /// Where its values begin.
+    start: usize,
+}
+
 impl<V> Named<V> {
     /// Makes an empty one.
     pub fn new() -> Named<V> {
         Named { names: Arc::default(), values: Box::default() }
+    }
+
+    /// Gives the values where they stand.
+    pub fn row(&self) -> Row<'_, V> {
+        Row { names: &self.names, values: &self.values }
     }
 
     /// Says how many names there are.
@@ -41,12 +69,12 @@ impl<V> Named<V> {
 
     /// Gives the value of a name.
     pub fn get(&self, name: &str) -> Option<&V> {
-        self.find(name).ok().map(|at| &self.values[at])
+        self.row().get(name)
     }
 
     /// Says whether a name has a value.
     pub fn contains_key(&self, name: &str) -> bool {
-        self.find(name).is_ok()
+        self.get(name).is_some()
     }
 
     /// Sets the value of a name; gives the one that it had.
@@ -77,16 +105,9 @@ impl<V> Named<V> {
         Some(value)
     }
 
-    /// Takes the names of another where they are the same: then both hold them once.
-    pub fn share_names<W>(&mut self, other: &Named<W>) {
-        if self.names == other.names {
-            self.names = Arc::clone(&other.names);
-        }
-    }
-
     /// Goes over the names and their values, in order.
     pub fn iter(&self) -> Iter<'_, V> {
-        self.names.iter().zip(&self.values)
+        self.row().iter()
     }
 
     /// Goes over the names, in order.
@@ -100,7 +121,101 @@ impl<V> Named<V> {
     }
 
     fn find(&self, name: &str) -> Result<usize, usize> {
+        self.row().find(name)
+    }
+}
+
+impl<'a, V> Row<'a, V> {
+    /// Says whether there is no name.
+    pub fn is_empty(self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// Gives the value of a name.
+    pub fn get(self, name: &str) -> Option<&'a V> {
+        self.find(name).ok().map(|at| &self.values[at])
+    }
+
+    /// Says whether a name has a value.
+    pub fn contains_key(self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// Goes over the names and their values, in order.
+    pub fn iter(self) -> Iter<'a, V> {
+        self.names.iter().zip(self.values)
+    }
+
+    /// Goes over the names, in order.
+    pub fn keys(self) -> std::slice::Iter<'a, String> {
+        self.names.iter()
+    }
+
+    /// Gives a copy that stands by itself.
+    pub fn to_named(self) -> Named<V>
+    where
+        V: Clone,
+    {
+        Named { names: self.names.into(), values: self.values.into() }
+    }
+
+    fn find(self, name: &str) -> Result<usize, usize> {
         self.names.binary_search_by(|other| other.as_str().cmp(name))
+    }
+}
+
+impl<V> Clone for Row<'_, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<V> Copy for Row<'_, V> {}
+
+impl<V: fmt::Debug> fmt::Debug for Row<'_, V> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl<V> Rows<V> {
+    /// Makes a list without rows. With its first values it makes room for `room` rows like them: a
+    /// list that grows leaves behind the places where it was, and room that is not used takes no
+    /// memory.
+    pub fn new(room: usize) -> Rows<V> {
+        Rows { names: vec![Arc::default()], places: Vec::new(), values: Vec::new(), room }
+    }
+
+    /// Sets the values of row `number`; rows before it that were not set are empty.
+    ///
+    /// Meant to be called once for each row: values that it had stay where they are, unseen.
+    pub fn set(&mut self, number: usize, row: Named<V>) {
+        if self.places.capacity() == 0 {
+            self.places.reserve_exact(self.room);
+        }
+        if self.values.capacity() == 0 {
+            self.values.reserve_exact(self.room * row.len());
+        }
+        if self.places.len() <= number {
+            self.places.resize(number + 1, Place { names: 0, start: 0 });
+        }
+        self.places[number] = Place { names: self.set_of(&row.names), start: self.values.len() };
+        self.values.extend(row.values);
+    }
+
+    /// Gives row `number`, which is empty where it was not set.
+    pub fn get(&self, number: usize) -> Row<'_, V> {
+        let place = self.places.get(number).copied().unwrap_or(Place { names: 0, start: 0 });
+        let names = &self.names[place.names];
+        Row { names, values: &self.values[place.start..place.start + names.len()] }
+    }
+
+    /// Finds a set of names; most rows have that of the row before.
+    fn set_of(&mut self, names: &Arc<[String]>) -> usize {
+        self.names.iter().rposition(|known| known == names).unwrap_or_else(|| {
+            self.names.push(Arc::clone(names));
+            self.names.len() - 1
+        })
     }
 }
 
@@ -204,10 +319,27 @@ mod tests {
         let text = serde_json::to_string(&named).unwrap();
         assert_eq!(text, serde_json::to_string(&tree).unwrap());
         assert_eq!(serde_json::from_str::<Named<i32>>(&text).unwrap(), named);
-        let mut other = named.clone();
-        other.names = other.names.to_vec().into();
-        other.share_names(&named);
-        assert!(Arc::ptr_eq(&other.names, &named.names));
+        assert_eq!(named.row().to_named(), named);
         assert_eq!((named.remove("b"), named.remove("b"), named.len()), (Some(2), None, 2));
+    }
+
+    #[test]
+    fn rows_may_come_in_any_order_and_hold_each_set_of_names_once() {
+        let row = |names: &str, first: i32| -> Named<i32> {
+            (first..).zip(names.chars()).map(|(value, name)| (name.to_string(), value)).collect()
+        };
+        let mut rows = Rows::new(2);
+        rows.set(3, row("ba", 1));
+        rows.set(0, row("ab", 7));
+        rows.set(1, row("c", 9));
+        rows.set(2, Named::new());
+        assert_eq!(
+            [0, 1, 3].map(|at| rows.get(at).to_named()),
+            [row("ab", 7), row("c", 9), row("ba", 1)]
+        );
+        assert!(rows.get(2).is_empty() && rows.get(4).is_empty());
+        assert_eq!((rows.get(3).get("a"), rows.get(3).contains_key("c")), (Some(&2), false));
+        // Beside those of an empty row.
+        assert_eq!(rows.names.len(), 3);
     }
 }

@@ -124,6 +124,11 @@ proptest! {
         let alone = simulate(config.clone(), 1, 0);
         let together = simulate(config, workers, chance);
         prop_assert_eq!(alone.trials(), together.trials());
+        let points = |study: &Study| -> Vec<Point> {
+            let all = study.trials().iter();
+            all.map(|trial| study.point(trial.number).to_named()).collect()
+        };
+        prop_assert_eq!(points(&alone), points(&together));
         prop_assert_eq!(alone.best(), together.best());
     }
 
@@ -132,9 +137,11 @@ proptest! {
         let config = StudyConfig { trials: 40, parallel, ..config(any_space(seed), sampler) };
         prop_assert_eq!(check_space(&config.space, &config.sampler), []);
         let space = Space::new(&config.space);
-        for trial in simulate(config, 1, 0).trials() {
+        let study = simulate(config, 1, 0);
+        for trial in study.trials() {
             // Exactly the parameters that exist, each with one of its values.
-            prop_assert!(space.holds(&trial.point), "{:?}", trial.point);
+            let point = study.point(trial.number);
+            prop_assert!(space.holds(&point.to_named()), "{point:?}");
         }
     }
 
@@ -146,9 +153,9 @@ proptest! {
         let space = Space::new(&config.space);
         let study = simulate(config, 1, 0);
         let points: BTreeSet<String> =
-            study.trials().iter().map(|trial| json!(trial.point).to_string()).collect();
+            study.trials().iter().map(|trial| json!(study.point(trial.number).to_named()).to_string()).collect();
         prop_assert_eq!(points.len() as u64, study.total());
-        prop_assert!(study.trials().iter().all(|trial| space.holds(&trial.point)));
+        prop_assert!(study.trials().iter().all(|trial| space.holds(&study.point(trial.number).to_named())));
     }
 }
 
@@ -179,7 +186,11 @@ fn a_grid_tries_every_combination_once() {
         let config =
             StudyConfig { trials, first, parallel: 3, ..config(space.clone(), Sampler::Grid) };
         let study = simulate(config, 2, 5);
-        study.trials().iter().map(|trial| json!(trial.point).to_string()).collect()
+        study
+            .trials()
+            .iter()
+            .map(|trial| json!(study.point(trial.number).to_named()).to_string())
+            .collect()
     };
     let all = points(100, None);
     assert_eq!(

@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::parzen::Parzen;
 use super::space::{Param, Space};
-use super::{Point, random};
+use super::{Point, PointRow, random};
 
 /// Candidates of which the most promising is taken.
 const CANDIDATES: usize = 24;
@@ -15,7 +15,7 @@ const MOST_GOOD: usize = 25;
 /// What a sampler may know of an earlier trial.
 pub(super) struct Seen<'a> {
     /// Its parameters.
-    pub(super) point: &'a Point,
+    pub(super) point: PointRow<'a>,
     /// What has become of it.
     pub(super) standing: Standing,
 }
@@ -252,7 +252,7 @@ mod tests {
                 .trials
                 .iter()
                 .map(|trial| Seen {
-                    point: &trial.point,
+                    point: trial.point.row(),
                     standing: standing(trial, &history.direction),
                 })
                 .collect();
@@ -305,7 +305,7 @@ mod tests {
             Standing::Pruned { step: 9, loss: 0.6 },
         ];
         let seen: Vec<Seen<'_>> =
-            standings.into_iter().map(|standing| Seen { point: &point, standing }).collect();
+            standings.into_iter().map(|standing| Seen { point: point.row(), standing }).collect();
         assert_eq!(ranked(&seen), [5, 2, 6, 4, 1]);
     }
 }

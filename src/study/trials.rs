@@ -10,7 +10,9 @@ use super::grid::{self, Combination};
 use super::pruner::{Halving, Hyperband, Tellings, Told, halving_rule, median_rule};
 use super::space::{Space, same};
 use super::tpe::{self, Aim, Seen, Standing};
-use super::{Curve, Objective, Point, Pruner, Sampler, SearchParam, StopRule, random, sobol};
+use super::{
+    Curve, Objective, Point, PointRow, Pruner, Rows, Sampler, SearchParam, StopRule, random, sobol,
+};
 use crate::random::generator;
 
 /// Trials at most for which room is made at the beginning. A list that grows leaves behind the places
@@ -51,7 +53,7 @@ pub struct Steps {
 }
 
 impl Steps {
-    fn of(&self, point: &Point) -> u64 {
+    fn of(&self, point: PointRow<'_>) -> u64 {
         point.get(&self.path).and_then(Value::as_u64).unwrap_or(self.base)
     }
 
@@ -73,6 +75,8 @@ pub struct Study {
     space: Space,
     total: u64,
     trials: Vec<Trial>,
+    /// Their parameters, by number.
+    points: Rows<Value>,
     /// What the pruner may know of those that have been told.
     told: Tellings,
     /// The most steps that a trial may have, where that is known.
@@ -83,21 +87,21 @@ pub struct Study {
     cmaes: Option<Cmaes>,
 }
 
-/// One trial of a study.
+/// One trial of a study; its parameters are the study's to tell.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trial {
     /// Its number, from 0.
     pub number: u64,
-    /// Its parameters.
-    pub point: Point,
     /// Whether and how it ended.
     pub state: TrialState,
     /// The objective's value; only of a complete trial.
     pub value: Option<f64>,
     /// The values of the further objectives, likewise.
-    pub others: Vec<f64>,
-    /// What it reported by step, cut where the study stopped it.
-    pub curve: Curve,
+    pub others: Box<[f64]>,
+    /// The last step that it reported, up to where the study stopped it; 0 where it reported none.
+    pub steps: u64,
+    /// The objective's metric at that step.
+    pub reported: Option<f64>,
 }
 
 /// Whether and how a trial ended.
@@ -171,7 +175,8 @@ impl Study {
             _ => None,
         };
         let trials = room(total);
-        Study { config, space, total, trials, told, most_steps, grid, cmaes }
+        let points = Rows::new(room_for(total));
+        Study { config, space, total, trials, points, told, most_steps, grid, cmaes }
     }
 
     /// Gives the next trial's number and parameters.
@@ -190,18 +195,15 @@ impl Study {
         Some((number, point))
     }
 
-    /// Adds a trial; it stays to the end, so its point should take no room to spare.
-    fn add(&mut self, number: u64, mut point: Point) {
-        if let Some(before) = self.trials.last() {
-            point.share_names(&before.point);
-        }
+    fn add(&mut self, number: u64, point: Point) {
+        self.points.set(number as usize, point);
         self.trials.push(Trial {
             number,
-            point,
             state: TrialState::Running,
             value: None,
-            others: Vec::new(),
-            curve: Curve::default(),
+            others: Box::default(),
+            steps: 0,
+            reported: None,
         });
     }
 
@@ -211,28 +213,29 @@ impl Study {
     ///
     /// Where the trial was not asked for, or was told before.
     pub fn tell(&mut self, number: u64, end: TrialEnd) {
+        let objective = &self.config.objective;
         let trial = &mut self.trials[number as usize];
         assert_eq!(trial.state, TrialState::Running, "trial {number} is told twice");
-        match end {
+        let (state, curve) = match end {
             TrialEnd::Complete { value, others, curve }
                 if value.is_finite() && others.iter().all(|other| other.is_finite()) =>
             {
-                trial.state = TrialState::Complete;
                 trial.value = Some(value);
-                trial.others = others;
-                trial.curve = curve;
+                trial.others = others.into();
+                (TrialState::Complete, curve)
             }
-            TrialEnd::Pruned { curve } => {
-                trial.state = TrialState::Pruned;
-                trial.curve = curve;
-            }
-            TrialEnd::Complete { .. } | TrialEnd::Failed => trial.state = TrialState::Failed,
+            TrialEnd::Pruned { curve } => (TrialState::Pruned, curve),
+            TrialEnd::Complete { .. } | TrialEnd::Failed => (TrialState::Failed, Curve::default()),
+        };
+        trial.state = state;
+        if let Some(last) = curve.points.last() {
+            trial.steps = last.step;
+            trial.reported = last.metrics.get(objective.metric()).copied();
         }
-        let trial = &self.trials[number as usize];
         self.told.tell(number, || Told {
-            is_complete: trial.state == TrialState::Complete,
+            is_complete: state == TrialState::Complete,
             bracket: self.bracket(number),
-            losses: self.config.objective.losses(&trial.curve.points).collect(),
+            losses: objective.losses(&curve.points).collect(),
         });
     }
 
@@ -248,8 +251,7 @@ impl Study {
     pub fn stop_rule(&self, number: u64) -> StopRule {
         let objective = &self.config.objective;
         let earlier = self.told.first(self.horizon(number));
-        let point = &self.trials[number as usize].point;
-        let last = self.config.steps.as_ref().map(|steps| steps.of(point));
+        let last = self.config.steps.as_ref().map(|steps| steps.of(self.point(number)));
         match self.config.pruner {
             Pruner::None => None,
             Pruner::Median { startup, warmup } => {
@@ -280,9 +282,19 @@ impl Study {
         room(self.total)
     }
 
+    /// Gives an empty list of rows with room for one of each trial.
+    pub fn room_for_rows<V>(&self) -> Rows<V> {
+        Rows::new(room_for(self.total))
+    }
+
     /// Gives the trials that have been asked for, by number.
     pub fn trials(&self) -> &[Trial] {
         &self.trials
+    }
+
+    /// Gives the parameters of a trial that has been asked for.
+    pub fn point(&self, number: u64) -> PointRow<'_> {
+        self.points.get(number as usize)
     }
 
     /// Gives what the study is.
@@ -367,7 +379,7 @@ impl Study {
                 None if known => self.standing(trial),
                 None => Standing::Pending,
             };
-            Seen { point: &trial.point, standing }
+            Seen { point: self.point(trial.number), standing }
         };
         mates.map(seen).collect()
     }
@@ -379,10 +391,8 @@ impl Study {
                 Standing::Complete { loss: objective.loss(value) }
             }
             (TrialState::Pruned, _) => {
-                let last = trial.curve.points.last();
-                let loss = last.and_then(|point| objective.loss_of(&point.metrics));
-                let step = last.map_or(0, |point| point.step);
-                Standing::Pruned { step, loss: loss.unwrap_or(f64::INFINITY) }
+                let loss = trial.reported.map_or(f64::INFINITY, |value| objective.loss(value));
+                Standing::Pruned { step: trial.steps, loss }
             }
             (TrialState::Running, _) => Standing::Pending,
             (TrialState::Failed | TrialState::Complete, _) => Standing::Failed,
@@ -406,7 +416,11 @@ impl Study {
 }
 
 fn room<T>(total: u64) -> Vec<T> {
-    Vec::with_capacity(total.min(ROOM) as usize)
+    Vec::with_capacity(room_for(total))
+}
+
+fn room_for(total: u64) -> usize {
+    total.min(ROOM) as usize
 }
 
 fn same_point(one: &Point, other: &Point) -> bool {

@@ -33,9 +33,7 @@ fn trials(study: &Study) -> Result<String, PlotError> {
     let objective = &study.config().objective;
     let tried = |trial: &Trial| {
         let is_pruned = trial.state == TrialState::Pruned;
-        let last = trial.curve.points.last();
-        let last = || last.and_then(|point| point.metrics.get(objective.metric()).copied());
-        let value = if is_pruned { last() } else { trial.value };
+        let value = if is_pruned { trial.reported } else { trial.value };
         Tried { number: trial.number, value, is_pruned }
     };
     let all: Vec<Tried> = study.trials().iter().map(tried).collect();
@@ -51,12 +49,12 @@ fn parallel(study: &Study, importance: &[(String, f64)]) -> Result<String, PlotE
     let space = Space::new(&study.config().space);
     let param = |path: &str| space.params.iter().find(|param| param.path == path);
     let columns = importance.iter().filter_map(|(path, _)| param(path));
-    let columns: Vec<Column> = columns.map(|param| column(param, &trials)).collect();
+    let columns: Vec<Column> = columns.map(|param| column(param, study, &trials)).collect();
     plot::parallel(objective.metric(), &values, &losses, &columns)
 }
 
-fn column(param: &Param, trials: &[&Trial]) -> Column {
-    let values = trials.iter().map(|trial| trial.point.get(&param.path));
+fn column(param: &Param, study: &Study, trials: &[&Trial]) -> Column {
+    let values = trials.iter().map(|trial| study.point(trial.number).get(&param.path));
     let (scale, values) = match &param.domain {
         Domain::Choice(choices) => {
             let coordinate = |value: Option<&Value>| Some(param.domain.coordinate(value?));

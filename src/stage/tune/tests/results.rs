@@ -3,7 +3,7 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type, UInt64Type};
 
 use super::*;
 use crate::data::table;
-use crate::study::{Trial, TrialState};
+use crate::study::{Rows, Trial, TrialState};
 
 #[test]
 fn outputs_hold_the_trials_and_the_best_params() {
@@ -15,13 +15,12 @@ fn outputs_hold_the_trials_and_the_best_params() {
         "warmup_epochs": { "int": [0, 3], "when": { "batch_size": [16] } },
     } }));
     let mut study = study(&params, &train(json!({})));
-    let mut records = Vec::new();
+    let mut all = study.room_for_rows();
     while let Some((number, _)) = study.ask() {
         let curve = Curve::default();
         let value = (number as f64 - 2.0).abs() / 4.0;
         let metrics = BTreeMap::from([("value".to_owned(), value), ("epochs".to_owned(), 3.0)]);
-        let fingerprint = Some([number as u8; 32]);
-        records.push(TrialRecord { metrics: metrics.into(), steps: 3, fingerprint });
+        all.set(number as usize, metrics.into());
         let end = match number {
             1 => TrialEnd::Failed,
             3 => TrialEnd::Pruned { curve },
@@ -34,8 +33,10 @@ fn outputs_hold_the_trials_and_the_best_params() {
         study: &study,
         params: &params,
         base: &train(json!({})),
-        trials: &records,
+        metrics: &all,
+        fingerprints: &[Some([7; 32]), None],
         repeats: &[],
+        repeat_metrics: &Rows::new(0),
     };
     write_outputs(folder.path(), &results).expect("the outputs can be written");
     for own in own_outputs(Some(&params)) {
@@ -76,10 +77,66 @@ fn outputs_hold_the_trials_and_the_best_params() {
     let text = std::fs::read_to_string(folder.path().join("best.yaml")).expect("it is there");
     let head = "# The best of 4 trials: number 2,\n# with 0 as its `validation_loss`.\n";
     let nested: Value = serde_yaml::from_str(&text).expect("it is YAML");
-    let best = study.best().expect("a trial is complete");
+    let best_point = study.point(study.best().expect("a trial is complete").number);
     assert!(text.starts_with(head), "{text}");
-    assert_eq!(nested["network"]["dropout"], best.point["network.dropout"]);
-    assert_eq!(nested["network"]["units"], best.point["network.units"]);
+    assert_eq!(
+        nested["network"]["dropout"],
+        best_point.get("network.dropout").cloned().unwrap_or_default()
+    );
+    assert_eq!(
+        nested["network"]["units"],
+        best_point.get("network.units").cloned().unwrap_or_default()
+    );
+}
+
+#[test]
+fn a_table_of_several_row_groups_has_every_trial_once_and_in_order() {
+    let params = tune(json!({
+        "search": { "batch_size": { "int": [1, 64] }, "epochs": { "int": [1, 9] } },
+        "sampler": { "kind": "random", "seed": 2 },
+        "trials": 2500,
+    }));
+    let base = train(json!({}));
+    let mut study = study(&params, &base);
+    let mut all = study.room_for_rows();
+    while let Some((number, point)) = study.ask() {
+        // The last has a metric that no trial of the first row group has.
+        let odd = if number == 2499 { "odd" } else { "even" };
+        let metrics = BTreeMap::from([(odd.to_owned(), number as f64)]);
+        all.set(number as usize, metrics.into());
+        let value = point["epochs"].as_f64().expect("it is a number");
+        let curve = Curve::default();
+        study.tell(number, TrialEnd::Complete { value, others: Vec::new(), curve });
+    }
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let results = Results {
+        study: &study,
+        params: &params,
+        base: &base,
+        metrics: &all,
+        fingerprints: &[],
+        repeats: &[],
+        repeat_metrics: &Rows::new(0),
+    };
+    write_outputs(folder.path(), &results).expect("the outputs can be written");
+
+    let path = folder.path().join("trials.parquet");
+    let batches: Vec<_> = table::batches(&path, None).expect("it is a table").collect();
+    let mut row = 0;
+    for batch in batches {
+        let batch = batch.expect("it can be read");
+        let column = |name: &str| batch.column_by_name(name).expect("the column is there").clone();
+        let (numbers, epochs) = (column("number"), column("epochs"));
+        let (even, odd) = (column("even"), column("odd"));
+        for at in 0..batch.num_rows() {
+            assert_eq!(numbers.as_primitive::<UInt64Type>().value(at), row);
+            let chosen = study.point(row).get("epochs").and_then(Value::as_i64);
+            assert_eq!(Some(epochs.as_primitive::<Int64Type>().value(at)), chosen);
+            assert_eq!((even.is_null(at), odd.is_valid(at)), (row == 2499, row == 2499));
+            row += 1;
+        }
+    }
+    assert_eq!(row, 2500);
 }
 
 #[test]
@@ -98,7 +155,8 @@ fn several_objectives_give_a_front() {
     let mut study = study(&params, &base);
     // The second is beaten by the first, the fourth by many, the fifth by the third.
     let values = [(1.0, 5.0), (1.0, 4.0), (0.5, 3.0), (2.0, 1.0), (0.7, 2.0), (9.0, 9.0)];
-    let (mut trials, mut repeats) = (Vec::new(), Vec::new());
+    let (mut all, mut of_repeats) = (study.room_for_rows(), Rows::new(12));
+    let mut repeats = Vec::new();
     while let Some((number, _)) = study.ask() {
         let (value, other) = values[number as usize];
         let metrics = BTreeMap::from([
@@ -110,19 +168,27 @@ fn several_objectives_give_a_front() {
             number,
             repeat,
             state: TrialState::Complete,
-            metrics: metrics.clone().into(),
             steps: 3,
             fingerprint: [number as u8; 32],
         };
-        repeats.extend([repeat(0), repeat(1)]);
-        let fingerprint = Some([number as u8; 32]);
-        trials.push(TrialRecord { metrics: metrics.into(), steps: 3, fingerprint });
+        for repeat in [repeat(0), repeat(1)] {
+            of_repeats.set(repeat.place(2), metrics.clone().into());
+            repeats.push(repeat);
+        }
+        all.set(number as usize, metrics.into());
         let end = TrialEnd::Complete { value, others: vec![other], curve: Curve::default() };
         study.tell(number, end);
     }
     let folder = tempfile::tempdir().expect("a folder can be made");
-    let results =
-        Results { study: &study, params: &params, base: &base, trials: &trials, repeats: &repeats };
+    let results = Results {
+        study: &study,
+        params: &params,
+        base: &base,
+        metrics: &all,
+        fingerprints: &[Some([7; 32]); 6],
+        repeats: &repeats,
+        repeat_metrics: &of_repeats,
+    };
     write_outputs(folder.path(), &results).expect("the outputs can be written");
 
     let read = |file: &str| {
@@ -187,7 +253,7 @@ fn the_trials_are_those_of_this_version() {
     let bump = "the results changed: bump VERSION in src/stage/tune.rs and add a line of history";
     let found = [hyperband, median, cmaes];
     assert_eq!(found, ["3f20bf915c32c136", "74e68753bcd03285", "f5ae5c15196d82dd"], "{bump}");
-    assert_eq!(digest_of_outputs(), "daf5883a56d4515c", "{bump}");
+    assert_eq!(digest_of_outputs(), "6970107f6c07d437", "{bump}");
 }
 
 /// Gives the digest of all that a study of two objectives gives, but for Parquet's own bytes.
@@ -214,8 +280,15 @@ fn digest_of_outputs() -> String {
         );
     }
     let folder = tempfile::tempdir().expect("a folder can be made");
-    let (trials, repeats) = (&[], &[]);
-    let results = Results { study: &study, params: &params, base: &base, trials, repeats };
+    let results = Results {
+        study: &study,
+        params: &params,
+        base: &base,
+        metrics: &Rows::new(0),
+        fingerprints: &[],
+        repeats: &[],
+        repeat_metrics: &Rows::new(0),
+    };
     write_outputs(folder.path(), &results).expect("the outputs can be written");
     let mut text = String::new();
     for output in own_outputs(Some(&params)) {
@@ -255,7 +328,7 @@ fn digest_of_trials(extra: Value) -> String {
         };
         study.tell(number, end);
     }
-    let trial = |trial: &Trial| format!("{:?} {:?}\n", trial.state, trial.point);
+    let trial = |trial: &Trial| format!("{:?} {:?}\n", trial.state, study.point(trial.number));
     let text: String = study.trials().iter().map(trial).collect();
     blake3::hash(text.as_bytes()).to_hex()[..16].to_owned()
 }
