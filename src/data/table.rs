@@ -157,6 +157,24 @@ pub fn write_row_groups(
     appender.finish()
 }
 
+/// Writes a Parquet file of plain types, as [`writer::create_plain`] has them, and gives the number of
+/// rows; each batch becomes a row group, so no more than one is held.
+///
+/// # Errors
+///
+/// The first error among the batches, or [`DataError`] where the file cannot be written.
+pub fn write_plain(
+    path: &Path,
+    schema: SchemaRef,
+    batches: impl IntoIterator<Item = Result<RecordBatch, DataError>>,
+) -> Result<u64, DataError> {
+    let (encoder, mut appender) = writer::create_plain(path, schema)?;
+    for batch in batches {
+        appender.append(encoder.encode(&[batch?])?)?;
+    }
+    appender.finish()
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

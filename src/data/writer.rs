@@ -10,11 +10,12 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{
-    ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
+    ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriterOptions,
+    compute_leaves,
 };
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::file::writer::SerializedFileWriter;
 
 use super::DataError;
@@ -62,21 +63,40 @@ pub struct Group {
 ///
 /// [`DataError`] where the file cannot be created or Parquet has no place for a type.
 pub fn create(path: &Path, schema: SchemaRef) -> Result<(Encoder, Appender), DataError> {
+    create_with(path, schema, ArrowWriterOptions::new().with_properties(properties().build()))
+}
+
+/// Creates the file at `path` for rows of `schema`, without dictionaries and without a copy of Arrow's
+/// schema: for small tables of numbers, texts and booleans, whose types Parquet's own schema tells.
+///
+/// # Errors
+///
+/// Those of [`create`].
+pub fn create_plain(path: &Path, schema: SchemaRef) -> Result<(Encoder, Appender), DataError> {
+    let properties = properties().set_dictionary_enabled(false).build();
+    let options = ArrowWriterOptions::new().with_properties(properties);
+    create_with(path, schema, options.with_skip_arrow_metadata(true))
+}
+
+fn create_with(
+    path: &Path,
+    schema: SchemaRef,
+    options: ArrowWriterOptions,
+) -> Result<(Encoder, Appender), DataError> {
     let file = File::create(path).map_err(|e| DataError::file(path, "create the file", e))?;
     let failed = |e| write_failed(path, e);
-    let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties())).map_err(failed)?;
-    let (file, factory) = writer.into_serialized_writer().map_err(failed)?;
+    let writer = ArrowWriter::try_new_with_options(file, schema.clone(), options);
+    let (file, factory) = writer.and_then(ArrowWriter::into_serialized_writer).map_err(failed)?;
     let encoder = Encoder { path: path.to_owned(), schema, factory };
     Ok((encoder, Appender { path: path.to_owned(), file, rows: 0 }))
 }
 
-fn properties() -> WriterProperties {
+fn properties() -> WriterPropertiesBuilder {
     WriterProperties::builder()
         .set_created_by("runner".to_owned())
         .set_compression(Compression::SNAPPY)
         .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         .set_statistics_enabled(EnabledStatistics::Chunk)
-        .build()
 }
 
 fn write_failed(path: &Path, error: ParquetError) -> DataError {
