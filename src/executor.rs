@@ -26,7 +26,7 @@ use crate::history::{Beginning, History};
 use crate::pipeline::Pipeline;
 use crate::plan::Plan;
 use crate::schedule::{Schedule, Step, TaskId};
-use crate::stage::Stop;
+use crate::stage::{StageKind, Stop};
 use crate::store::artifacts::Artifact;
 use crate::store::seen::SeenStages;
 use crate::store::{Store, StoreError};
@@ -149,6 +149,9 @@ pub fn run(
     let vault = means::look(plan, &options.means)?;
     if options.audit {
         audit::look()?;
+    }
+    if plan.order.iter().any(|stage| stage.kind() == StageKind::Tune) {
+        memory::share_heap();
     }
     let store = Arc::new(Store::open(&root.join(".runner"))?);
     store.create()?;

@@ -5,10 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use runner::cli::{self, Exit};
-use runner::executor::memory;
 
 fn main() -> ExitCode {
-    memory::share_heap();
     let mut out = BufWriter::new(stdout());
     let mut err = stderr();
     let run = || cli::main(std::env::args_os(), &mut out, &mut err);

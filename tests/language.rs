@@ -583,6 +583,30 @@ fn mistakes_of_a_matrix_are_said_once() {
     assert_eq!(heads, MATRIX_MISTAKES, "{stderr}");
 }
 
+#[test]
+fn a_value_of_a_matrix_that_no_text_can_hold_is_refused_within_one() {
+    let text = "stages:
+  a:
+    kind: command
+    matrix: { x: [VALUE] }
+    params: { run: \"echo ${matrix.x} >> ${outputs.o}\", outputs: { o: o.txt } }
+";
+    let is = "error: the variable `matrix.x` is";
+    for (value, said) in [("~", "nothing"), ("{ a: 1 }", "a map"), ("[[1]]", "a list")] {
+        let project = Project::new().file("p.yaml", &text.replace("VALUE", value));
+        let stderr = mistakes(&project, &["check", "p.yaml"]);
+        let expected = format!("{is} {said}, which cannot stand within a text\n");
+        assert!(stderr.starts_with(&expected), "{stderr}");
+    }
+    // A list of plain values stands as it does in the name of its stage, and the whole value is free.
+    let text =
+        text.replace("VALUE", "[16, 8]").replace("echo ${matrix.x}", "echo ${matrix.x} ${with.x}");
+    let text = text.replace("outputs:", "with: { x: \"${matrix.x}\" }, outputs:");
+    let project = Project::new().file("p.yaml", &text);
+    run(&project, &["p.yaml"]);
+    assert_eq!(project.read("artifacts/p/a[x=16+8]/o.txt"), "16+8 [16,8]\n");
+}
+
 const MATRIX_MISTAKES: &[&str] = &[
     "error: `seed` of the matrix of stage `a` must be a list, not `1`",
     "  help: write `seed: [1, 2]`",

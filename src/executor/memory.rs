@@ -1,13 +1,13 @@
 //! What the system's allocator keeps of memory that this process has freed, and when it gives it back.
 
-/// Has all threads allocate from one heap; to be called before the first is started.
+/// Has all threads that are still to be started allocate from one heap.
 ///
-/// Else each thread gets a heap of its own, of which no other uses what it freed, and whose end is not
-/// given back by [`give_back`]. Threads here allocate little at a time that is not their own page or
-/// buffer, so that none waits for the lock.
+/// Else each gets a heap of its own, of which no other uses what it freed, and whose end [`give_back`]
+/// cannot give back: what a study's thousands of trials and its outputs took would stay. A run without
+/// a study leaves little, and where it finds nothing to do, its two threads would wait for one another.
 pub fn share_heap() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: it takes no pointer, and no other thread allocates yet.
+    // SAFETY: it takes no pointer and sets a number under the allocator's own lock.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
     }

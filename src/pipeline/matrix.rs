@@ -80,7 +80,7 @@ pub(super) fn expand(
         let mut members = Vec::with_capacity(combinations.len());
         for (combination, values) in combinations {
             let mut stage = entry.value.clone();
-            variables.enter(values, &combination);
+            variables.enter(values);
             draft::substitute(&mut stage, variables, sources, problems);
             variables.leave();
             let name = combination.name();
@@ -318,7 +318,7 @@ impl Texts {
 }
 
 /// Writes a value so that it can stand in a file's name; none for one that is long or odd.
-fn plain_text(value: &Value) -> Option<String> {
+pub(super) fn plain_text(value: &Value) -> Option<String> {
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Bool(_) | Value::Number(_) => value.to_string(),
