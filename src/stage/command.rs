@@ -32,8 +32,7 @@ pub const VERSION: u32 = 1;
 pub struct Params {
     /// The program: a list of arguments, or one line for `sh -c`. `${inputs.NAME}`,
     /// `${outputs.NAME}` and `${with.NAME}` stand for paths and parameters; in a line they are
-    /// quoted as the shell needs it where they stand, but not within a here-document or backticks:
-    /// there, `$RUNNER_PARAM_NAME` and the like are safe.
+    /// quoted as the shell needs it where they stand, also within a here-document.
     pub run: Program,
     /// The outputs by name, each with its file's name; the program writes them to
     /// `${outputs.NAME}` (`RUNNER_OUTPUT_<NAME>`).

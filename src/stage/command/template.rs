@@ -3,8 +3,11 @@
 //! Knows texts alone; what a placeholder stands for is asked of a closure. All else that looks like
 //! one, such as `${HOME}`, is the shell's.
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ffi::OsString;
+
+mod shell;
+
+use shell::Shell;
 
 /// A part of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,9 +86,9 @@ pub fn fill<E>(
     Ok(filled)
 }
 
-/// Puts values in the places of a shell line's placeholders, each quoted as its place needs it:
-/// bare, between double quotes, or between single ones, so that the shell reads it as it is. Several
-/// values become as many words, between quotes too.
+/// Puts values in the places of a shell line's placeholders, each quoted as its place needs it, so that
+/// the shell reads it as it is: bare, between quotes or backticks, or in a here-document. Several values
+/// become as many words, between quotes too.
 ///
 /// # Errors
 ///
@@ -95,116 +98,17 @@ pub fn fill_shell<E>(
     values: impl Fn(&Slot<'_>) -> Result<Vec<OsString>, E>,
 ) -> Result<OsString, E> {
     let mut filled = OsString::new();
-    let mut shell = Shell::default();
+    let mut shell = Shell::new();
     for piece in pieces(line) {
         match piece {
             Piece::Text(text) => {
                 shell.read(text);
                 filled.push(text);
             }
-            Piece::Slot(slot) => {
-                let between = match shell.quotes() {
-                    Quotes::Bare => " ",
-                    Quotes::Single => "' '",
-                    Quotes::Double => "\" \"",
-                };
-                for (index, value) in values(&slot)?.iter().enumerate() {
-                    if index > 0 {
-                        filled.push(between);
-                    }
-                    filled.push(quote(value, shell.quotes()));
-                }
-                shell.previous = 'x';
-            }
+            Piece::Slot(slot) => filled.push(shell.put(&values(&slot)?)),
         }
     }
     Ok(filled)
-}
-
-/// Between which quotes a place in a shell line is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Quotes {
-    Bare,
-    Single,
-    Double,
-}
-
-/// How far a shell line has been read: just enough of the shell's grammar to know its quotes.
-struct Shell {
-    /// The quotes and `$(`…`)` that are open, outermost first.
-    open: Vec<Quotes>,
-    previous: char,
-    comment: bool,
-}
-
-impl Default for Shell {
-    fn default() -> Shell {
-        Shell { open: Vec::new(), previous: ' ', comment: false }
-    }
-}
-
-impl Shell {
-    fn quotes(&self) -> Quotes {
-        self.open.last().copied().unwrap_or(Quotes::Bare)
-    }
-
-    fn read(&mut self, text: &str) {
-        let mut escaped = false;
-        for c in text.chars() {
-            if self.comment {
-                self.comment = c != '\n';
-            } else if escaped {
-                escaped = false;
-            } else if c == '\\' && self.quotes() != Quotes::Single {
-                escaped = true;
-            } else {
-                self.step(c);
-            }
-            self.previous = c;
-        }
-    }
-
-    fn step(&mut self, c: char) {
-        let word_start = self.previous.is_whitespace() || ";&|(".contains(self.previous);
-        match (self.quotes(), c) {
-            (Quotes::Single, '\'') | (Quotes::Double, '"') => {
-                self.open.pop();
-            }
-            (Quotes::Bare, '\'') => self.open.push(Quotes::Single),
-            (Quotes::Bare, '"') => self.open.push(Quotes::Double),
-            (Quotes::Double, '(') if self.previous == '$' => self.open.push(Quotes::Bare),
-            (Quotes::Bare, '(') => self.open.push(Quotes::Bare),
-            (Quotes::Bare, ')') => {
-                self.open.pop();
-            }
-            (Quotes::Bare, '#') if word_start => self.comment = true,
-            (Quotes::Bare | Quotes::Single | Quotes::Double, _) => {}
-        }
-    }
-}
-
-/// Quotes a value for its place; one without special characters stays as it is, to be legible.
-fn quote(value: &OsStr, quotes: Quotes) -> OsString {
-    let safe = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+:@%,=".contains(byte);
-    let bytes = value.as_bytes();
-    if !bytes.is_empty() && bytes.iter().all(safe) {
-        return value.to_owned();
-    }
-    let mut quoted = Vec::with_capacity(bytes.len() + 2);
-    if quotes == Quotes::Bare {
-        quoted.push(b'\'');
-    }
-    for &byte in bytes {
-        match (quotes, byte) {
-            (Quotes::Bare | Quotes::Single, b'\'') => quoted.extend_from_slice(b"'\\''"),
-            (Quotes::Double, b'"' | b'\\' | b'$' | b'`') => quoted.extend([b'\\', byte]),
-            _ => quoted.push(byte),
-        }
-    }
-    if quotes == Quotes::Bare {
-        quoted.push(b'\'');
-    }
-    OsString::from_vec(quoted)
 }
 
 #[cfg(test)]
@@ -241,6 +145,26 @@ mod tests {
                 format!("{value}|{value}|{value}|a{value}b|\"|{value}|{value}{value}|(|{value}|");
             assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{value:?}");
             assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        }
+    }
+
+    #[test]
+    fn here_documents_and_backticks_hold_values_as_they_are() {
+        let line = "# <<NO\ncat <<END; echo $((1<<3)) \"<<NO\"\n\t${with.v} '${with.v}' \"${with.v}\"\n\
+            END\ncat <<-'A B' <<\\E2\nit's\n\tA B\n$no ${with.v}\nE2\n\
+            x=`printf %s ${with.v}`; printf '%s|' \"$x\" \"`printf %s ${with.v} \"${with.v}\"`\" ${with.v}";
+        for value in ["", "plain/path.csv", "it's", "\"", "$HOME`x`\\;*~#", "\\$x", "END"] {
+            let filled = fill_shell(line, |_| Ok::<_, Infallible>(vec![value.into()]));
+            for shell in ["sh", "bash"] {
+                let filled = filled.clone().unwrap();
+                let output = Command::new(shell).arg("-c").arg(&filled).output().unwrap();
+                let expected = format!(
+                    "\t{value} '{value}' \"{value}\"\n8 <<NO\n$no {value}\n{value}|{value}{value}|{value}|"
+                );
+                let found = String::from_utf8_lossy(&output.stdout).into_owned();
+                assert_eq!(found, expected, "{value:?} in {shell}: {filled:?}");
+                assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+            }
         }
     }
 }
