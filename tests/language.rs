@@ -584,7 +584,7 @@ fn mistakes_of_a_matrix_are_said_once() {
 }
 
 #[test]
-fn a_value_of_a_matrix_that_no_text_can_hold_is_refused_within_one() {
+fn a_value_of_a_matrix_that_no_text_can_hold_is_refused_within_an_argument() {
     let text = "stages:
   a:
     kind: command
@@ -593,7 +593,7 @@ fn a_value_of_a_matrix_that_no_text_can_hold_is_refused_within_one() {
 ";
     let is = "error: the variable `matrix.x` is";
     for (value, said) in [("~", "nothing"), ("{ a: 1 }", "a map"), ("[[1]]", "a list")] {
-        let project = Project::new().file("p.yaml", &text.replace("VALUE", value));
+        let project = Project::new().file("p.yaml", text.replace("VALUE", value));
         let stderr = mistakes(&project, &["check", "p.yaml"]);
         let expected = format!("{is} {said}, which cannot stand within a text\n");
         assert!(stderr.starts_with(&expected), "{stderr}");

@@ -80,7 +80,7 @@ pub(super) fn expand(
         let mut members = Vec::with_capacity(combinations.len());
         for (combination, values) in combinations {
             let mut stage = entry.value.clone();
-            variables.enter(values);
+            variables.enter(values, &combination);
             draft::substitute(&mut stage, variables, sources, problems);
             variables.leave();
             let name = combination.name();

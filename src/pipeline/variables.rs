@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde_json::Value;
 
+use super::Combination;
 use super::diagnostic::{Place, Problem, Sources, did_you_mean, listed};
 use super::matrix;
 use super::node::{Data, Entry, Node};
@@ -29,8 +30,8 @@ const MATRIX: &str = "matrix.";
 #[derive(Debug, Default)]
 pub(super) struct Variables {
     known: IndexMap<String, Variable>,
-    /// The values of the combination whose stage is looked at, by key.
-    matrix: Option<Vec<(String, Node)>>,
+    /// The values of the combination whose stage is looked at.
+    matrix: Option<Scope>,
     /// What references have been replaced with so far, in values.
     spent: usize,
 }
@@ -56,6 +57,14 @@ struct Variable {
     place: Place,
     warns: bool,
     used: bool,
+}
+
+/// The values of one combination of a matrix.
+#[derive(Debug)]
+struct Scope {
+    values: Vec<(String, Node)>,
+    /// How each stands in the name of the combination.
+    texts: Vec<String>,
 }
 
 /// A part of a text: words, or a reference.
@@ -120,10 +129,21 @@ impl Variables {
         Some((self.known.get_index_of(first)?, rest))
     }
 
-    /// Lets `${matrix.KEY}` stand for these values from now on; within a text, a list of scalars stands
-    /// as it does in the names of combinations.
-    pub fn enter(&mut self, values: Vec<(String, Node)>) {
-        self.matrix = Some(values);
+    /// Lets `${matrix.KEY}` stand for these values from now on; within a text, a list or map stands
+    /// as it does in the name of `combination`, but for what a program reads: to it, a digest would
+    /// mean nothing.
+    pub fn enter(&mut self, values: Vec<(String, Node)>, combination: &Combination) {
+        let texts = combination.cells.iter().map(|cell| cell.text.clone()).collect();
+        self.matrix = Some(Scope { values, texts });
+    }
+
+    fn matrix_text(&self, name: &str, value: &Node, for_program: bool) -> Option<String> {
+        let (scope, key) = (self.matrix.as_ref()?, name.strip_prefix(MATRIX)?);
+        if for_program {
+            return matrix::plain_text(&value.to_value());
+        }
+        let index = scope.values.iter().position(|(known, _)| known == key)?;
+        scope.texts.get(index).cloned()
     }
 
     /// Lets `${matrix.KEY}` stand for nothing again.
@@ -225,7 +245,7 @@ impl Variables {
                         node.data = Data::Unknown;
                         return;
                     };
-                    match scalar_text(&value).or_else(|| matrix_text(name, &value)) {
+                    match scalar_text(&value).or_else(|| self.matrix_text(name, &value, command)) {
                         Some(scalar) => written.push_str(&scalar),
                         None => {
                             if !matches!(value.data, Data::Unknown) {
@@ -244,7 +264,8 @@ impl Variables {
 
     /// Gives a variable's value; none where that has a mistake, which has been reported then.
     fn look_up(&mut self, name: &str, place: Place, problems: &mut Vec<Problem>) -> Option<Node> {
-        if let (Some(values), Some(key)) = (&self.matrix, name.strip_prefix(MATRIX)) {
+        if let (Some(scope), Some(key)) = (&self.matrix, name.strip_prefix(MATRIX)) {
+            let values = &scope.values;
             let found = values.iter().find(|(known, _)| known == key);
             let Some((_, value)) = found else {
                 let message = format!("this combination of the matrix has no `{key}`");
@@ -349,11 +370,6 @@ pub(super) fn scalar_text(node: &Node) -> Option<String> {
         Data::Text(text) => Some(text.clone()),
         Data::Null | Data::Unknown | Data::List(_) | Data::Map(_) => None,
     }
-}
-
-/// Gives a value of a matrix as it stands within a text; none where it is long or odd.
-fn matrix_text(name: &str, value: &Node) -> Option<String> {
-    name.strip_prefix(MATRIX).and_then(|_| matrix::plain_text(&value.to_value()))
 }
 
 /// Says whether a reference is one that a command stage resolves when it runs.
