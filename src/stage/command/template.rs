@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn here_documents_and_backticks_hold_values_as_they_are() {
-        let line = "# <<NO\ncat <<END; echo $((1<<3)) \"<<NO\"\n\t${with.v} '${with.v}' \"${with.v}\"\n\
+        let line = "# <<NO\ncat <<END; echo $((1<<3)) $(( (1<<2) )) \"<<NO\"\n\t${with.v} '${with.v}' \"${with.v}\"\n\
             END\ncat <<-'A B' <<\\E2\nit's\n\tA B\n$no ${with.v}\nE2\n\
             x=`printf %s ${with.v}`; printf '%s|' \"$x\" \"`printf %s ${with.v} \"${with.v}\"`\" ${with.v}";
         for value in ["", "plain/path.csv", "it's", "\"", "$HOME`x`\\;*~#", "\\$x", "END"] {
@@ -159,7 +159,7 @@ mod tests {
                 let filled = filled.clone().unwrap();
                 let output = Command::new(shell).arg("-c").arg(&filled).output().unwrap();
                 let expected = format!(
-                    "\t{value} '{value}' \"{value}\"\n8 <<NO\n$no {value}\n{value}|{value}{value}|{value}|"
+                    "\t{value} '{value}' \"{value}\"\n8 4 <<NO\n$no {value}\n{value}|{value}{value}|{value}|"
                 );
                 let found = String::from_utf8_lossy(&output.stdout).into_owned();
                 assert_eq!(found, expected, "{value:?} in {shell}: {filled:?}");

@@ -171,16 +171,14 @@ impl Shell {
                 self.open.push(if is_second { Open::Arithmetic } else { Open::Paren });
             }
             (Place::Bare, ')') => {
-                self.open.pop();
+                self.open.pop_if(|open| matches!(open, Open::Paren | Open::Arithmetic));
             }
             (Place::Bare, '`') if self.open.last() == Some(&Open::Ticks) => {
                 self.open.pop();
             }
             (Place::Bare | Place::Double, '`') => self.open.push(Open::Ticks),
             (Place::Bare, '#') if word_start => self.comment = true,
-            (Place::Bare, '<')
-                if previous == '<' && self.open.last() != Some(&Open::Arithmetic) =>
-            {
+            (Place::Bare, '<') if previous == '<' && !self.open.contains(&Open::Arithmetic) => {
                 self.word = Some(Word::default());
             }
             _ => {}
