@@ -271,6 +271,21 @@ fn the_trials_of_a_study_under_way_are_told_by_the_history() {
 }
 
 #[test]
+fn a_study_all_of_whose_trials_failed_has_ended() {
+    let text = "stages:
+  fit: { kind: command, params: { run: \"exit ${with.x}\", with: { x: 1 }, outputs: { o: o.txt } } }
+  tune: { kind: tune, params: { stage: fit, search: { with.x: { int: [1, 9] } }, objective: { minimize: loss }, trials: 3 } }
+";
+    let project = Project::new().file("p.yaml", text);
+    project.run(&["run", "p.yaml", "tune"]).expect(1);
+    let output = project.run(&["trials", "p.yaml", "tune"]).expect(0);
+    assert_eq!(output.stderr, "the study of `tune` failed\n");
+    let trials = json(&project, &["trials", "p.yaml", "tune", "--json"]);
+    assert_eq!(trials["ended"], true);
+    assert_eq!(column(&trials, "state"), ["failed"; 3]);
+}
+
+#[test]
 fn a_plan_foretells_its_time_and_says_from_what() {
     let project = chain();
     for n in ["1", "2", "3"] {

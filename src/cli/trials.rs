@@ -64,7 +64,7 @@ pub fn run(arguments: &Trials, session: &mut Session<'_>) -> Result<Exit, Error>
             writeln!(session.err, "`{stage}` has not run yet: it has no trials")?;
             return Ok(Exit::Done);
         }
-        let rows = Study { columns: Vec::new(), rows: Vec::new(), is_over: false };
+        let rows = Study { columns: Vec::new(), rows: Vec::new(), state: State::Open };
         return write(arguments, rows, session);
     };
     if let Some(column) = arguments.sort.as_deref().or(arguments.top.map(|_| "value")) {
@@ -88,7 +88,18 @@ fn no_tune(stage: &str, pipeline: &crate::pipeline::Pipeline) -> Error {
 struct Study {
     columns: Vec<String>,
     rows: Vec<Vec<Cell>>,
-    is_over: bool,
+    state: State,
+}
+
+/// How far a study has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It has its outputs.
+    Done,
+    /// It ended without them.
+    Failed,
+    /// It runs, or goes on when it is run again.
+    Open,
 }
 
 impl Study {
@@ -140,20 +151,20 @@ fn study(
             return of_table(&path, &seconds).map(Some);
         }
     }
-    let run = match latest {
+    let run = match &latest {
         Some(row) if row.outcome == RUNNING => Some(row.run),
         _ => records.latest_study(pipeline, stage)?,
     };
-    match run {
-        Some(run) => of_history(records, store, pipeline, stage, run).map(Some),
-        None => Ok(None),
-    }
+    let Some(run) = run else { return Ok(None) };
+    let has_failed = latest.is_some_and(|row| row.run == run && row.outcome == "failed");
+    let state = if has_failed { State::Failed } else { State::Open };
+    of_history(records, store, pipeline, stage, run).map(|study| Some(Study { state, ..study }))
 }
 
 /// Reads the table that a study has stored, and adds how long each trial took.
 fn of_table(path: &Path, seconds: &BTreeMap<String, f64>) -> Result<Study, Error> {
     let failed = |error: crate::data::DataError| Error::Failed { message: error.to_string() };
-    let mut study = Study { columns: Vec::new(), rows: Vec::new(), is_over: true };
+    let mut study = Study { columns: Vec::new(), rows: Vec::new(), state: State::Done };
     for batch in table::batches(path, None).map_err(failed)? {
         let batch = batch.map_err(failed)?;
         if study.columns.is_empty() {
@@ -195,7 +206,7 @@ fn fingerprint(text: &str) -> Cell {
     Cell::Both(text.get(..12).unwrap_or(text).to_owned(), text.into())
 }
 
-/// Reads the trials of a study that has not ended, with the metrics that the store has of them.
+/// Reads the trials of a study that has no outputs, with the metrics that the store has of them.
 fn of_history(
     records: &Records,
     store: &Store,
@@ -239,7 +250,7 @@ fn of_history(
         head.into_iter().chain(params).chain(metrics).chain(tail).collect()
     };
     let rows = trials.iter().zip(&metrics).map(row).collect();
-    Ok(Study { columns: columns.chain(tail).collect(), rows, is_over: false })
+    Ok(Study { columns: columns.chain(tail).collect(), rows, state: State::Open })
 }
 
 fn write(arguments: &Trials, study: Study, session: &mut Session<'_>) -> Result<Exit, Error> {
@@ -247,10 +258,16 @@ fn write(arguments: &Trials, study: Study, session: &mut Session<'_>) -> Result<
     for row in study.rows {
         table.push(row);
     }
-    if arguments.output.is_for_people() && !study.is_over {
-        writeln!(session.err, "the study of `{}` has not ended", arguments.stage)?;
+    let note = match study.state {
+        State::Done => None,
+        State::Failed => Some("failed"),
+        State::Open => Some("has not ended"),
+    };
+    if let Some(note) = note.filter(|_| arguments.output.is_for_people()) {
+        writeln!(session.err, "the study of `{}` {note}", arguments.stage)?;
     }
-    let document = |rows: &Table| json!({ "stage": arguments.stage, "ended": study.is_over, "trials": rows.to_values() });
+    let ended = study.state != State::Open;
+    let document = |rows: &Table| json!({ "stage": arguments.stage, "ended": ended, "trials": rows.to_values() });
     listing::write(arguments.output, &table, document, session)?;
     Ok(Exit::Done)
 }
