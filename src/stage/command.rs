@@ -148,7 +148,12 @@ impl Params {
         let values = |slot: &Slot<'_>| self.values(slot, paths);
         let (program, arguments) = match &self.run {
             Program::Shell(line) => {
-                ("sh".into(), vec!["-c".into(), template::fill_shell(line, values)?])
+                let misplaced = |slot: &Slot<'_>| {
+                    let message =
+                        format!("`{}` would end the here-document that it is in", slot.text);
+                    Failure::new(message).help("give the here-document another end")
+                };
+                ("sh".into(), vec!["-c".into(), template::fill_shell(line, values, misplaced)?])
             }
             Program::Arguments(texts) => {
                 let mut arguments = Vec::with_capacity(texts.len());

@@ -90,12 +90,16 @@ pub fn fill<E>(
 /// the shell reads it as it is: bare, between quotes or backticks, or in a here-document. Several values
 /// become as many words, between quotes too.
 ///
+/// It knows no backticks within backticks and no `case` patterns without their `(` within `$(`…`)`.
+///
 /// # Errors
 ///
-/// The first error of `values`.
+/// The first error of `values`; that of `misplaced` for a value that would end the here-document in
+/// which it stands.
 pub fn fill_shell<E>(
     line: &str,
     values: impl Fn(&Slot<'_>) -> Result<Vec<OsString>, E>,
+    misplaced: impl Fn(&Slot<'_>) -> E,
 ) -> Result<OsString, E> {
     let mut filled = OsString::new();
     let mut shell = Shell::new();
@@ -105,7 +109,9 @@ pub fn fill_shell<E>(
                 shell.read(text);
                 filled.push(text);
             }
-            Piece::Slot(slot) => filled.push(shell.put(&values(&slot)?)),
+            Piece::Slot(slot) => {
+                filled.push(shell.put(&values(&slot)?).ok_or_else(|| misplaced(&slot))?);
+            }
         }
     }
     Ok(filled)
@@ -113,7 +119,6 @@ pub fn fill_shell<E>(
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
     use std::process::Command;
 
     use super::*;
@@ -132,39 +137,86 @@ mod tests {
         );
     }
 
+    /// Fills a line with a value in all its places, and gives what two shells print.
+    fn printed(line: &str, value: &str) -> Result<[String; 2], String> {
+        let filled = fill_shell(
+            line,
+            |_| Ok(vec![value.into()]),
+            |slot| format!("{} is misplaced", slot.text),
+        )?;
+        Ok(["sh", "bash"].map(|shell| {
+            let output = Command::new(shell).arg("-c").arg(&filled).output().unwrap();
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(error, "", "{value:?} in {shell}: {filled:?}");
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        }))
+    }
+
+    const VALUES: [&str; 9] = [
+        "",
+        "plain/path.csv",
+        "a b",
+        "it's",
+        "\"",
+        "two\nlines",
+        "$HOME `x` \\ ;*~#",
+        "\\$x\\\"y\\\\",
+        "x; echo y",
+    ];
+
+    fn assert_printed(line: &str, expected: impl Fn(&str) -> String) {
+        for value in VALUES {
+            let expected = expected(value);
+            assert_eq!(printed(line, value), Ok([expected.clone(), expected]), "{value:?}");
+        }
+    }
+
     #[test]
     fn the_shell_reads_values_as_they_are_wherever_they_stand() {
         let line = "# it's a comment\n\
             printf '%s|' ${with.v} \"${with.v}\" '${with.v}' a${with.v}b \\\" ${with.v} \
             \"$(printf '%s' \"${with.v}\"; printf '%s' ${with.v})\" \"(\" ${with.v}";
-        for value in ["", "plain/path.csv", "a b", "it's", "\"", "two\nlines", "$HOME `x` \\ ;*~#"]
-        {
-            let filled = fill_shell(line, |_| Ok::<_, Infallible>(vec![value.into()]));
-            let output = Command::new("sh").arg("-c").arg(filled.unwrap()).output().unwrap();
-            let expected =
-                format!("{value}|{value}|{value}|a{value}b|\"|{value}|{value}{value}|(|{value}|");
-            assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{value:?}");
-            assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-        }
+        assert_printed(line, |value| {
+            format!("{value}|{value}|{value}|a{value}b|\"|{value}|{value}{value}|(|{value}|")
+        });
+        let line = "printf '%s|' \"\\$(${with.v})\" a\\ #b ${with.v}";
+        assert_printed(line, |value| format!("$({value})|a #b|{value}|"));
     }
 
     #[test]
-    fn here_documents_and_backticks_hold_values_as_they_are() {
-        let line = "# <<NO\ncat <<END; echo $((1<<3)) $(( (1<<2) )) \"<<NO\"\n\t${with.v} '${with.v}' \"${with.v}\"\n\
-            END\ncat <<-'A B' <<\\E2\nit's\n\tA B\n$no ${with.v}\nE2\n\
-            x=`printf %s ${with.v}`; printf '%s|' \"$x\" \"`printf %s ${with.v} \"${with.v}\"`\" ${with.v}";
-        for value in ["", "plain/path.csv", "it's", "\"", "$HOME`x`\\;*~#", "\\$x", "END"] {
-            let filled = fill_shell(line, |_| Ok::<_, Infallible>(vec![value.into()]));
-            for shell in ["sh", "bash"] {
-                let filled = filled.clone().unwrap();
-                let output = Command::new(shell).arg("-c").arg(&filled).output().unwrap();
-                let expected = format!(
-                    "\t{value} '{value}' \"{value}\"\n8 4 <<NO\n$no {value}\n{value}|{value}{value}|{value}|"
-                );
-                let found = String::from_utf8_lossy(&output.stdout).into_owned();
-                assert_eq!(found, expected, "{value:?} in {shell}: {filled:?}");
-                assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-            }
+    fn here_documents_hold_values_as_they_are() {
+        let line = "# <<NO\ncat <<END; echo $((1<<3)) $(( (1<<2) )) \"<<NO\"\n\
+            \t-${with.v} '${with.v}' \"${with.v}\"\n$(printf %s ${with.v} \"`printf %s '${with.v}'`\")\n\
+            END\ncat <<-'A B' << -E2\nit's\n\tA B\n\\$no ${with.v}.\n-E2\n\
+            ( (cat <<END\nit's -${with.v}\nEND\n) | cat)\nprintf '%s\\n' ${with.v}";
+        assert_printed(line, |value| {
+            format!(
+                "\t-{value} '{value}' \"{value}\"\n{value}{value}\n8 4 <<NO\n$no {value}.\nit's -{value}\n{value}\n"
+            )
+        });
+        let literal = "cat <<'END'\n${with.v}.`$x\\\nEND\nprintf '%s\\n' ${with.v}";
+        assert_printed(literal, |value| format!("{value}.`$x\\\n{value}\n"));
+    }
+
+    #[test]
+    fn backticks_hold_values_as_they_are() {
+        let line = "x=`printf '%s|' ${with.v} \"${with.v}\" '${with.v}' # it's`\n\
+            printf '%s.' \"$x\" \"`printf %s \\\"${with.v}\\\"`\" \"`printf %s \"${with.v}\"`\" ${with.v}";
+        assert_printed(line, |value| format!("{value}|{value}|{value}|.{value}.{value}.{value}."));
+        let document = "x=`cat <<END\n-${with.v}\nEND\n`; y=`cat <<'END'\n-${with.v}\nEND\n`\n\
+            printf '%s.' \"$x\" \"$y\" `id >/dev/null`#\"${with.v}\"";
+        assert_printed(document, |value| format!("-{value}.-{value}.#{value}."));
+    }
+
+    #[test]
+    fn a_value_that_would_end_its_here_document_is_refused() {
+        let document = "cat <<END\n-${with.v}\nEND\n";
+        for value in ["END", "a\nEND\nb"] {
+            let refused = Err("${with.v} is misplaced".to_owned());
+            assert_eq!(printed(document, value), refused, "{value:?}");
         }
+        let tabs = "cat <<-END\n\t-${with.v}\nEND\n";
+        assert!(printed(tabs, "a\n\tb").is_err());
+        assert_eq!(printed(tabs, "a\tb").unwrap()[0], "-a\tb\n");
     }
 }
