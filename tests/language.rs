@@ -598,6 +598,11 @@ fn a_value_of_a_matrix_that_no_text_can_hold_is_refused_within_an_argument() {
         let expected = format!("{is} {said}, which cannot stand within a text\n");
         assert!(stderr.starts_with(&expected), "{stderr}");
     }
+    let in_with = text.replace("VALUE", "{ a: 1 }").replace("${matrix.x}", "${with.x}");
+    let in_with = in_with.replace("outputs:", "with: { x: \"v-${matrix.x}\" }, outputs:");
+    let project = Project::new().file("p.yaml", &in_with);
+    let stderr = mistakes(&project, &["check", "p.yaml"]);
+    assert!(stderr.starts_with(&format!("{is} a map, which cannot")), "{stderr}");
     // A list of plain values stands as it does in the name of its stage, and the whole value is free.
     let text =
         text.replace("VALUE", "[16, 8]").replace("echo ${matrix.x}", "echo ${matrix.x} ${with.x}");

@@ -1,6 +1,6 @@
 //! What the system's allocator keeps of memory that this process has freed, and when it gives it back.
 
-/// Has all threads that are still to be started allocate from one heap.
+/// Has the threads that are still to be started allocate from heaps that there are, mostly one alone.
 ///
 /// Else each gets a heap of its own, of which no other uses what it freed, and whose end [`give_back`]
 /// cannot give back: what a study's thousands of trials and its outputs took would stay. A run without

@@ -1,6 +1,6 @@
 //! The outputs of a study: what its trials leave in the store, and the tune stage's own entry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::actions::LOCK_POLL;
@@ -192,11 +192,11 @@ impl StudyRun {
     fn others(&self) -> Vec<Fingerprint> {
         let Params::Tune(params) = &self.stage.params else { return Vec::new() };
         let kept = self.study.kept(usize::try_from(params.keep).unwrap_or(usize::MAX));
-        let mut kept: Vec<Fingerprint> =
+        let mut kept: BTreeSet<Fingerprint> =
             kept.iter().filter_map(|trial| self.fingerprint(trial.number)).collect();
         kept.extend(self.manifest.base.as_ref().map(|base| base.fingerprint()));
         kept.extend(&self.wanted_beside);
-        self.stored.iter().filter(|one| !kept.contains(one)).copied().collect()
+        self.stored.difference(&kept).copied().collect()
     }
 }
 

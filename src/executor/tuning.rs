@@ -34,9 +34,9 @@ pub(super) struct StudyRun {
     pub(super) fingerprints: Vec<Option<[u8; 32]>>,
     /// The metrics of each complete trial, by number.
     pub(super) metrics: Rows<f64>,
-    /// How many of them have been told.
+    /// How many trials have been told.
     pub(super) told: u64,
-    /// What each repeat of each trial came to, where there are several: else its record says it.
+    /// What each repeat of each trial came to, where there are several: else the trial says it.
     pub(super) repeats: Vec<RepeatRecord>,
     /// The metrics of each complete repeat, by [`RepeatRecord::place`].
     pub(super) repeat_metrics: Rows<f64>,
@@ -186,7 +186,13 @@ impl Run<'_> {
     pub(super) fn trial_checked(&mut self, id: TaskId, check: TrialCheck) {
         let fingerprint = self.fingerprint(id);
         match check {
-            TrialCheck::Run => self.queue(id, fingerprint),
+            TrialCheck::Run => {
+                // What is forced to run may have run before, and may not get as far again.
+                if !self.options.force.is_empty() {
+                    self.note_stored(id, fingerprint);
+                }
+                self.queue(id, fingerprint);
+            }
             TrialCheck::Pruned(curve) => {
                 // It may be a whole training's.
                 self.note_stored(id, fingerprint);

@@ -175,7 +175,9 @@ pub(super) fn substitute_fields(
             Data::Map(params) if command && field == "params" => {
                 for Entry { key, value, .. } in params {
                     let own = key == "run" || key == "env";
+                    variables.write_for_program(own || key == "with");
                     variables.substitute(value, own, sources, problems);
+                    variables.write_for_program(false);
                     if own {
                         arguments(value);
                     }

@@ -32,6 +32,8 @@ pub(super) struct Variables {
     known: IndexMap<String, Variable>,
     /// The values of the combination whose stage is looked at.
     matrix: Option<Scope>,
+    /// Whether a program reads what is looked at.
+    is_for_program: bool,
     /// What references have been replaced with so far, in values.
     spent: usize,
 }
@@ -137,9 +139,14 @@ impl Variables {
         self.matrix = Some(Scope { values, texts });
     }
 
-    fn matrix_text(&self, name: &str, value: &Node, for_program: bool) -> Option<String> {
+    /// Says whether a program reads what is substituted from now on.
+    pub fn write_for_program(&mut self, is_for_program: bool) {
+        self.is_for_program = is_for_program;
+    }
+
+    fn matrix_text(&self, name: &str, value: &Node) -> Option<String> {
         let (scope, key) = (self.matrix.as_ref()?, name.strip_prefix(MATRIX)?);
-        if for_program {
+        if self.is_for_program {
             return matrix::plain_text(&value.to_value());
         }
         let index = scope.values.iter().position(|(known, _)| known == key)?;
@@ -245,7 +252,7 @@ impl Variables {
                         node.data = Data::Unknown;
                         return;
                     };
-                    match scalar_text(&value).or_else(|| self.matrix_text(name, &value, command)) {
+                    match scalar_text(&value).or_else(|| self.matrix_text(name, &value)) {
                         Some(scalar) => written.push_str(&scalar),
                         None => {
                             if !matches!(value.data, Data::Unknown) {

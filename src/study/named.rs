@@ -199,7 +199,11 @@ impl<V> Rows<V> {
         if self.places.len() <= number {
             self.places.resize(number + 1, Place { names: 0, start: 0 });
         }
-        self.places[number] = Place { names: self.set_of(&row.names), start: self.values.len() };
+        let names = self.set_of(&row.names);
+        if names == self.names.len() {
+            self.names.push(row.names);
+        }
+        self.places[number] = Place { names, start: self.values.len() };
         self.values.extend(row.values);
     }
 
@@ -210,12 +214,13 @@ impl<V> Rows<V> {
         Row { names, values: &self.values[place.start..place.start + names.len()] }
     }
 
-    /// Finds a set of names; most rows have that of the row before.
+    /// Finds a set of names; most rows have that of the one before, and few are looked at, since to hold
+    /// one twice only takes room.
     fn set_of(&mut self, names: &Arc<[String]>) -> usize {
-        self.names.iter().rposition(|known| known == names).unwrap_or_else(|| {
-            self.names.push(Arc::clone(names));
-            self.names.len() - 1
-        })
+        const RECENT: usize = 8;
+        let recent = self.names.len().saturating_sub(RECENT);
+        let known = self.names[recent..].iter().rposition(|known| known == names);
+        known.map_or(self.names.len(), |at| recent + at)
     }
 }
 

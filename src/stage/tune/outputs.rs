@@ -47,7 +47,7 @@ pub struct Results<'a> {
     pub metrics: &'a Rows<f64>,
     /// The fingerprint of each trial's action, by number; none where its params made no action.
     pub fingerprints: &'a [Option<[u8; 32]>],
-    /// What it knows of each repeat, in order.
+    /// What it knows of each repeat, in order of trial and repeat.
     pub repeats: &'a [RepeatRecord],
     /// The metrics of each complete repeat, by its place; the others' are empty.
     pub repeat_metrics: &'a Rows<f64>,
