@@ -12,7 +12,7 @@ use crate::freshness::{self, Found};
 use crate::stage::tune::{self, RepeatRecord, Results};
 use crate::stage::{Failure, Params};
 use crate::store::{Entry, Store, StoreError, files, lock};
-use crate::study::{Best, Curve, Objective, Row};
+use crate::study::{Best, Curve, Objective, Row, TrialEnd};
 
 impl StudyRun {
     /// Says whether a trial is more than one action.
@@ -64,9 +64,9 @@ impl StudyRun {
         (value != before).then_some(value)
     }
 
-    /// Takes note of what a trial gave that is complete.
-    pub(super) fn record(&mut self, number: u64, metrics: BTreeMap<String, f64>) {
-        self.metrics.set(number as usize, metrics.into());
+    /// Tells the study how a trial ended.
+    pub(super) fn tell(&mut self, number: u64, end: TrialEnd) {
+        self.study.tell(number, end);
         self.told += 1;
     }
 

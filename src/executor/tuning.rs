@@ -314,16 +314,15 @@ impl Run<'_> {
                 // A hit counts among the best too, so that a worse trial's outputs are not stored.
                 let is_kept = !(is_mean || outcome == TrialOutcome::Cached) || (run.keep)(&metrics);
                 let (value, others) = run.values(&metrics);
-                run.record(number, metrics);
-                run.study.tell(number, TrialEnd::Complete { value, others, curve });
+                run.metrics.set(number as usize, metrics.into());
+                run.tell(number, TrialEnd::Complete { value, others, curve });
                 if is_mean && first_ran && !is_kept {
                     self.drop_early(tune, number);
                 }
                 Some(value)
             }
             Ended::Pruned(curve) => {
-                run.told += 1;
-                run.study.tell(number, TrialEnd::Pruned { curve });
+                run.tell(number, TrialEnd::Pruned { curve });
                 None
             }
             Ended::Failed(failure) => {
@@ -350,8 +349,7 @@ impl Run<'_> {
     ) {
         let Some(run) = self.studies.get_mut(&tune) else { return };
         let stage = run.stage.name.clone();
-        run.told += 1;
-        run.study.tell(number, TrialEnd::Failed);
+        run.tell(number, TrialEnd::Failed);
         let mut message = format!("trial {number} failed: {failure}");
         if let Some(log) = &failure.log {
             message += &format!("; its log is `{}`", shown(log, &self.root));

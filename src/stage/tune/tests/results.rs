@@ -5,6 +5,13 @@ use super::*;
 use crate::data::table;
 use crate::study::{Rows, Trial, TrialState};
 
+/// Writes the outputs of a study into a folder of their own.
+fn written(results: &Results<'_>) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    write_outputs(folder.path(), results).expect("the outputs can be written");
+    folder
+}
+
 #[test]
 fn outputs_hold_the_trials_and_the_best_params() {
     let params = tune(json!({ "search": {
@@ -28,8 +35,7 @@ fn outputs_hold_the_trials_and_the_best_params() {
         };
         study.tell(number, end);
     }
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    let results = Results {
+    let folder = written(&Results {
         study: &study,
         params: &params,
         base: &train(json!({})),
@@ -37,8 +43,7 @@ fn outputs_hold_the_trials_and_the_best_params() {
         fingerprints: &[Some([7; 32]), None],
         repeats: &[],
         repeat_metrics: &Rows::new(0),
-    };
-    write_outputs(folder.path(), &results).expect("the outputs can be written");
+    });
     for own in own_outputs(Some(&params)) {
         assert!(folder.path().join(&own.file).is_file(), "{}", own.file);
     }
@@ -108,8 +113,7 @@ fn a_table_of_several_row_groups_has_every_trial_once_and_in_order() {
         let curve = Curve::default();
         study.tell(number, TrialEnd::Complete { value, others: Vec::new(), curve });
     }
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    let results = Results {
+    let folder = written(&Results {
         study: &study,
         params: &params,
         base: &base,
@@ -117,8 +121,7 @@ fn a_table_of_several_row_groups_has_every_trial_once_and_in_order() {
         fingerprints: &[],
         repeats: &[],
         repeat_metrics: &Rows::new(0),
-    };
-    write_outputs(folder.path(), &results).expect("the outputs can be written");
+    });
 
     let path = folder.path().join("trials.parquet");
     let batches: Vec<_> = table::batches(&path, None).expect("it is a table").collect();
@@ -179,8 +182,7 @@ fn several_objectives_give_a_front() {
         let end = TrialEnd::Complete { value, others: vec![other], curve: Curve::default() };
         study.tell(number, end);
     }
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    let results = Results {
+    let folder = written(&Results {
         study: &study,
         params: &params,
         base: &base,
@@ -188,8 +190,7 @@ fn several_objectives_give_a_front() {
         fingerprints: &[Some([7; 32]); 6],
         repeats: &repeats,
         repeat_metrics: &of_repeats,
-    };
-    write_outputs(folder.path(), &results).expect("the outputs can be written");
+    });
 
     let read = |file: &str| {
         let batch = table::batches(&folder.path().join(file), None).expect("it is a table").next();
@@ -279,8 +280,7 @@ fn digest_of_outputs() -> String {
             TrialEnd::Complete { value, others: vec![size], curve: Curve::default() },
         );
     }
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    let results = Results {
+    let folder = written(&Results {
         study: &study,
         params: &params,
         base: &base,
@@ -288,8 +288,7 @@ fn digest_of_outputs() -> String {
         fingerprints: &[],
         repeats: &[],
         repeat_metrics: &Rows::new(0),
-    };
-    write_outputs(folder.path(), &results).expect("the outputs can be written");
+    });
     let mut text = String::new();
     for output in own_outputs(Some(&params)) {
         let path = folder.path().join(&output.file);
